@@ -1,0 +1,433 @@
+use std::sync::Arc;
+
+use super::{NoProbe, Point, Probe};
+use crate::code::{ApiKey, SecretHash};
+use crate::commit::NeedsCommit;
+use crate::enrollment::server::{
+    Confirm, ConfirmError, ConfirmStep, CreateCode, CreateCodeError, EndError, Operator, Register,
+    RegisterError, RegisterOutcome, Revoke, RevokeError, cancel, create_code, expire,
+};
+use crate::enrollment::{NewCode, RegisterRequest, RegisterResponse};
+use crate::handshake::server::{
+    AgentIdentity, AuthError, Begin, Complete, check_session, end_delivery, take_over,
+};
+use crate::handshake::{BeginRequest, BeginResponse, CompleteRequest, CompleteResponse};
+use crate::id::{EnrollmentId, OrgId};
+use crate::keys::{CommandPublicKey, KeyError, RecoveryPublicKey, RootPublicKey, Signer, SignerError};
+use crate::manifest::{ManifestError, OrgManifest, SignedManifest};
+use crate::name::Name;
+use crate::policy::Policy;
+use crate::random::{RandomError, SecureRandom};
+use crate::refusal::{Code, Refusal};
+use crate::store::{
+    Activity, ActivityKind, Actor, Changeset, CommitError, OrganizationRecord, Put, Query, ServerStore,
+    Snapshot, StoreError,
+};
+use crate::time::{Clock, next_counter};
+
+/// How often a decision is made anew because the records changed meanwhile.
+const ATTEMPTS: usize = 16;
+
+/// The server's signing keys.
+#[derive(Debug, Clone)]
+pub struct ServerKeys {
+    /// The managed root; `None` if the root is offline.
+    pub root: Option<Arc<dyn Signer>>,
+    /// Signs the server's half of handshakes.
+    pub command: Arc<dyn Signer>,
+}
+
+/// A call failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// Register was refused.
+    #[error("register: {0}")]
+    Register(#[from] RegisterError),
+    /// A handshake or session was refused.
+    #[error("auth: {0}")]
+    Auth(#[from] AuthError),
+    /// A code was not made.
+    #[error("create code: {0}")]
+    CreateCode(#[from] CreateCodeError),
+    /// A confirmation was refused.
+    #[error("confirm: {0}")]
+    Confirm(#[from] ConfirmError),
+    /// An enrollment was not ended.
+    #[error("end enrollment: {0}")]
+    End(#[from] EndError),
+    /// A revocation was refused.
+    #[error("revoke: {0}")]
+    Revoke(#[from] RevokeError),
+    /// There is no such organization.
+    #[error("no such organization")]
+    Organization,
+    /// The organization could not be made.
+    #[error("the organization's manifest: {0}")]
+    Manifest(#[from] ManifestError),
+    /// A key of the server is not acceptable.
+    #[error("the server's key: {0}")]
+    Key(#[from] KeyError),
+    /// The random source failed.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// A signer failed.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The records changed faster than decisions could be made.
+    #[error("the records keep changing")]
+    Contention,
+}
+
+impl From<ServerError> for Refusal {
+    fn from(error: ServerError) -> Self {
+        match error {
+            ServerError::Register(error) => error.into(),
+            ServerError::Auth(error) => error.into(),
+            ServerError::CreateCode(error) => error.into(),
+            ServerError::Confirm(error) => error.into(),
+            ServerError::End(error) => error.into(),
+            ServerError::Revoke(error) => error.into(),
+            ServerError::Organization => Self::new(Code::NotFound, error),
+            ServerError::Manifest(_) | ServerError::Key(_) => Self::new(Code::Internal, "internal error"),
+            ServerError::Random(_)
+            | ServerError::Signer(_)
+            | ServerError::Store(_)
+            | ServerError::Contention => Self::unavailable(),
+        }
+    }
+}
+
+/// What an organization is made of.
+#[derive(Debug, Clone)]
+pub struct Founding {
+    /// Its id.
+    pub org_id: OrgId,
+    /// Its name.
+    pub name: Name,
+    /// The recovery key of its kit, if it has one.
+    pub recovery: Option<RecoveryPublicKey>,
+    /// Who makes it.
+    pub actor: Actor,
+}
+
+/// Answers the calls of agents and operators. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ServerDriver {
+    store: Arc<dyn ServerStore>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn SecureRandom>,
+    keys: ServerKeys,
+    policy: Policy,
+    probe: Arc<dyn Probe>,
+}
+
+/// What one attempt came to.
+enum Attempt<T> {
+    Done(T),
+    Stale,
+}
+
+impl ServerDriver {
+    /// A driver over a store.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn ServerStore>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn SecureRandom>,
+        keys: ServerKeys,
+        policy: Policy,
+    ) -> Self {
+        Self { store, clock, random, keys, policy, probe: Arc::new(NoProbe) }
+    }
+
+    /// With a probe, for tests that crash the driver.
+    #[must_use]
+    pub fn with_probe(self, probe: Arc<dyn Probe>) -> Self {
+        Self { probe, ..self }
+    }
+
+    /// Makes an organization with a managed root: its first manifest, signed. The change is handed
+    /// out so that the store's own records of the first operator can join it in one transaction.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn found_organization(
+        &self,
+        founding: Founding,
+    ) -> Result<NeedsCommit<SignedManifest>, ServerError> {
+        let now = self.clock.now();
+        let root = self.keys.root.as_ref().ok_or(ServerError::Organization)?;
+        let manifest = OrgManifest {
+            org_id: founding.org_id,
+            org_name: founding.name,
+            epoch: next_counter(0, now),
+            root: RootPublicKey::parse(&root.public_key())?,
+            command: CommandPublicKey::parse(&self.keys.command.public_key())?,
+            recovery: founding.recovery,
+            operators: Vec::new(),
+            revoked: Vec::new(),
+        };
+        manifest.validate()?;
+        let signature = root.sign(manifest.transcript().as_bytes()).await?;
+        let manifest = SignedManifest::verify(manifest, signature)?;
+        let record = OrganizationRecord { id: founding.org_id, manifest: manifest.clone(), created_at: now };
+        let activity = Activity {
+            at: now,
+            org_id: founding.org_id,
+            actor: founding.actor,
+            kind: ActivityKind::OrganizationCreated,
+            agent_id: None,
+            enrollment_id: None,
+        };
+        let change = Changeset {
+            organization: Some(Put::new(record)),
+            activity: vec![activity],
+            ..Changeset::default()
+        };
+        Ok(NeedsCommit::new(change, manifest))
+    }
+
+    /// CreateEnrollmentCode.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn create_code(
+        &self,
+        request: CreateCode,
+        operator: &Operator,
+    ) -> Result<NewCode, ServerError> {
+        for _ in 0..ATTEMPTS {
+            let found = self.load(Query::Organization(operator.org_id)).await?;
+            let found = found.ok_or(ServerError::Organization)?;
+            let now = self.clock.now();
+            let random = self.random.as_ref();
+            let step = create_code(request, operator, &found, now, &self.policy, random)?;
+            if let Attempt::Done(code) = self.commit(step).await? {
+                return Ok(code);
+            }
+        }
+        Err(ServerError::Contention)
+    }
+
+    /// Register.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn register(&self, request: RegisterRequest) -> Result<RegisterResponse, ServerError> {
+        for _ in 0..ATTEMPTS {
+            let register = Register::new(request.clone());
+            let found = self.load(register.query()).await?;
+            let outcome = register.resolve(found, self.clock.now(), &self.policy, self.random.as_ref())?;
+            self.probe.reached(Point::ServerRegisterDecided);
+            match outcome {
+                RegisterOutcome::Answer(step) => {
+                    if let Attempt::Done(response) = self.commit_registration(*step).await? {
+                        self.probe.reached(Point::ServerRegisterCommitted);
+                        return Ok(response);
+                    }
+                }
+                RegisterOutcome::Refuse(step) => {
+                    if let Attempt::Done(error) = self.commit_registration(step).await? {
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+        Err(ServerError::Contention)
+    }
+
+    /// ConfirmAgent. The api_key is the one to paste.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn confirm(&self, request: Confirm) -> Result<ApiKey, ServerError> {
+        for _ in 0..ATTEMPTS {
+            let found = self.load(request.query()).await?;
+            let now = self.clock.now();
+            let step = request.clone().resolve(found, now)?;
+            self.probe.reached(Point::ServerConfirmDecided);
+            match step {
+                ConfirmStep::Sign(needs) => {
+                    let signature = match (needs.to_sign(), &self.keys.root) {
+                        (Some(transcript), Some(root)) => Some(root.sign(transcript.as_bytes()).await?),
+                        (None, _) | (_, None) => None,
+                    };
+                    self.probe.reached(Point::ServerConfirmSigned);
+                    let step = needs.signed(signature, now, self.random.as_ref())?;
+                    if let Attempt::Done(api_key) = self.commit(step).await? {
+                        self.probe.reached(Point::ServerConfirmCommitted);
+                        return Ok(api_key);
+                    }
+                }
+                ConfirmStep::Refuse(step) => {
+                    if let Attempt::Done(error) = self.commit(step).await? {
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+        Err(ServerError::Contention)
+    }
+
+    /// CancelEnrollment.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn cancel(&self, enrollment: EnrollmentId, operator: &Operator) -> Result<(), ServerError> {
+        for _ in 0..ATTEMPTS {
+            let found = self.load(Query::Enrollment(enrollment)).await?;
+            let step = cancel(enrollment, operator, found, self.clock.now())?;
+            if let Attempt::Done(()) = self.commit(step).await? {
+                return Ok(());
+            }
+        }
+        Err(ServerError::Contention)
+    }
+
+    /// RevokeAgent. When this is done, nothing of the agent is accepted any more; closing its
+    /// streams is for the caller.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn revoke(&self, request: Revoke) -> Result<(), ServerError> {
+        for _ in 0..ATTEMPTS {
+            let found = self.load(request.query()).await?;
+            let now = self.clock.now();
+            let needs = request.clone().resolve(found, now)?;
+            let step = match &self.keys.root {
+                Some(root) => {
+                    let signature = root.sign(needs.to_sign().as_bytes()).await?;
+                    needs.signed(signature, now)?
+                }
+                None => needs.unsigned(now)?,
+            };
+            if let Attempt::Done(()) = self.commit(step).await? {
+                return Ok(());
+            }
+        }
+        Err(ServerError::Contention)
+    }
+
+    /// Expires enrollments whose time is up, at most `limit`; returns how many.
+    ///
+    /// # Errors
+    /// [`ServerError::Store`].
+    pub async fn sweep(&self, limit: u32) -> Result<usize, ServerError> {
+        let now = self.clock.now();
+        let mut expired = 0usize;
+        for id in self.store.due(now, limit).await? {
+            let Some(found) = self.load(Query::Enrollment(id)).await? else { continue };
+            // Confirmed or cancelled meanwhile, or changed under the commit: no longer due.
+            let Ok(step) = expire(&found, now) else { continue };
+            if let Attempt::Done(()) = self.commit(step).await? {
+                expired = expired.saturating_add(1);
+            }
+        }
+        Ok(expired)
+    }
+
+    /// BeginAuthHandshake.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn begin(&self, request: BeginRequest) -> Result<BeginResponse, ServerError> {
+        for _ in 0..ATTEMPTS {
+            let begin = Begin::new(request.clone());
+            let found = self.load(begin.query()).await?;
+            let needs = begin.resolve(found, self.clock.now(), &self.policy, self.random.as_ref())?;
+            self.probe.reached(Point::ServerBeginDecided);
+            let signature = self.keys.command.sign(needs.to_sign().as_bytes()).await?;
+            self.probe.reached(Point::ServerBeginSigned);
+            let step = needs.signed(signature)?;
+            if let Attempt::Done(response) = self.commit(step).await? {
+                self.probe.reached(Point::ServerBeginCommitted);
+                return Ok(response);
+            }
+        }
+        Err(ServerError::Contention)
+    }
+
+    /// CompleteAuthHandshake.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn complete(&self, request: CompleteRequest) -> Result<CompleteResponse, ServerError> {
+        let complete = Complete::new(request);
+        let record = self.store.take_challenge(complete.challenge()).await?;
+        self.probe.reached(Point::ServerChallengeTaken);
+        let needs = complete.taken(record, self.clock.now())?;
+        for _ in 0..ATTEMPTS {
+            let found = self.load(needs.query()).await?;
+            let step = needs.resolve(found, self.clock.now(), &self.policy, self.random.as_ref())?;
+            self.probe.reached(Point::ServerSessionDecided);
+            if let Attempt::Done(response) = self.commit(step).await? {
+                self.probe.reached(Point::ServerSessionCommitted);
+                return Ok(response);
+            }
+        }
+        Err(ServerError::Contention)
+    }
+
+    /// Checks a session token, on every call and every message of a stream. The first call under a
+    /// session ends the sealed delivery of the agent's api_key.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn authenticate(&self, token: &SecretHash) -> Result<AgentIdentity, ServerError> {
+        for _ in 0..ATTEMPTS {
+            let found = self.load(Query::AgentBySession(*token)).await?;
+            let identity = check_session(token, found.as_ref(), self.clock.now())?;
+            let Some(step) = found.as_ref().and_then(end_delivery) else { return Ok(identity) };
+            if let Attempt::Done(()) = self.commit(step).await? {
+                self.probe.reached(Point::ServerDeliveryEnded);
+                return Ok(identity);
+            }
+        }
+        Err(ServerError::Contention)
+    }
+
+    /// A session opens a control stream: the agent's other sessions end.
+    ///
+    /// # Errors
+    /// [`ServerError`].
+    pub async fn take_over(&self, token: &SecretHash) -> Result<AgentIdentity, ServerError> {
+        for _ in 0..ATTEMPTS {
+            let found = self.load(Query::AgentBySession(*token)).await?;
+            let step = take_over(token, found.as_ref(), self.clock.now())?;
+            if let Attempt::Done(identity) = self.commit(step).await? {
+                return Ok(identity);
+            }
+        }
+        Err(ServerError::Contention)
+    }
+
+    async fn load(&self, query: Query) -> Result<Option<Snapshot>, ServerError> {
+        Ok(self.store.load(query).await?)
+    }
+
+    async fn commit<T>(&self, step: NeedsCommit<T>) -> Result<Attempt<T>, ServerError> {
+        match self.store.commit(step.change().clone()).await {
+            Ok(()) => Ok(Attempt::Done(step.committed())),
+            // A random id that is taken is drawn again; names and keys were checked when the
+            // agent was made, and nothing else changes them.
+            Err(CommitError::Stale | CommitError::NameTaken | CommitError::KeyTaken { .. }) => {
+                Ok(Attempt::Stale)
+            }
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    async fn commit_registration<T>(&self, step: NeedsCommit<T>) -> Result<Attempt<T>, ServerError> {
+        match self.store.commit(step.change().clone()).await {
+            Ok(()) => Ok(Attempt::Done(step.committed())),
+            Err(CommitError::Stale) => Ok(Attempt::Stale),
+            Err(CommitError::NameTaken) => Err(RegisterError::NameTaken.into()),
+            Err(CommitError::KeyTaken { role }) => Err(RegisterError::KeyTaken { role }.into()),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+}

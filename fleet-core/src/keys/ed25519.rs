@@ -1,0 +1,282 @@
+use core::fmt;
+
+use curve25519_dalek::edwards::CompressedEdwardsY;
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
+use zeroize::Zeroizing;
+
+use super::{KeyError, KeyRole, key_bytes};
+use crate::random::{RandomError, SecureRandom};
+use crate::transcript::Transcript;
+
+/// An Ed25519 signature, 64 bytes (RFC 8032). Not yet verified by being one of these.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Signature([u8; 64]);
+
+/// A signature does not verify, for whichever reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the signature does not verify")]
+pub struct BadSignature;
+
+/// Evidence that a signature verified. Only verification makes one.
+#[derive(Debug)]
+pub struct SignatureVerified(());
+
+impl Signature {
+    /// Takes 64 bytes from the wire.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 64]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 64 bytes.
+    #[must_use]
+    pub const fn to_bytes(&self) -> [u8; 64] {
+        self.0
+    }
+
+    /// The encoding of the point R, the first half.
+    fn r(&self) -> [u8; 32] {
+        let mut r = [0; 32];
+        for (to, from) in r.iter_mut().zip(self.0) {
+            *to = from;
+        }
+        r
+    }
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signature(..)")
+    }
+}
+
+/// Verifies as protocol section 2 says: S < L, A and R canonical and not of small order,
+/// `[S]B = R + [k]A` without cofactor.
+fn verify_strictly(
+    key: &VerifyingKey,
+    message: &[u8],
+    signature: &Signature,
+) -> Result<SignatureVerified, BadSignature> {
+    let r = signature.r();
+    let point = CompressedEdwardsY(r).decompress().ok_or(BadSignature)?;
+    if point.compress().0 != r {
+        return Err(BadSignature);
+    }
+    key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0))
+        .map_err(|_| BadSignature)?;
+    Ok(SignatureVerified(()))
+}
+
+fn parse(role: KeyRole, bytes: &[u8]) -> Result<VerifyingKey, KeyError> {
+    let bytes = key_bytes(role, bytes)?;
+    let point = CompressedEdwardsY(bytes).decompress().ok_or(KeyError::NotCanonical { role })?;
+    if point.compress().0 != bytes {
+        return Err(KeyError::NotCanonical { role });
+    }
+    if point.is_small_order() {
+        return Err(KeyError::SmallOrder { role });
+    }
+    VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::NotCanonical { role })
+}
+
+macro_rules! ed25519_role {
+    ($public:ident, $secret:ident, $role:expr, $what:literal) => {
+        #[doc = concat!($what, " public key: Ed25519, 32 bytes, canonical and not of small order.")]
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub struct $public(VerifyingKey);
+
+        impl $public {
+            /// Checks a key from outside.
+            ///
+            /// # Errors
+            /// [`KeyError`] names the role and what is wrong (protocol section 2).
+            pub fn parse(bytes: &[u8]) -> Result<Self, KeyError> {
+                parse($role, bytes).map(Self)
+            }
+
+            /// The 32 bytes of the encoding (RFC 8032 section 5.1.2).
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8; 32] {
+                self.0.as_bytes()
+            }
+
+            /// Verifies a signature strictly (protocol section 2).
+            ///
+            /// # Errors
+            /// [`BadSignature`], the same for every cause.
+            pub fn verify(
+                &self,
+                transcript: &Transcript,
+                signature: &Signature,
+            ) -> Result<SignatureVerified, BadSignature> {
+                verify_strictly(&self.0, transcript.as_bytes(), signature)
+            }
+        }
+
+        impl core::hash::Hash for $public {
+            fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+                self.as_bytes().hash(state);
+            }
+        }
+
+        impl PartialOrd for $public {
+            fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $public {
+            fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+                self.as_bytes().cmp(other.as_bytes())
+            }
+        }
+
+        impl fmt::Debug for $public {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($public), "("))?;
+                for byte in self.as_bytes().iter().take(4) {
+                    write!(f, "{byte:02x}")?;
+                }
+                f.write_str("..)")
+            }
+        }
+
+        #[doc = concat!($what, " secret key: a 32-byte Ed25519 seed, erased from memory when dropped.")]
+        pub struct $secret(SigningKey);
+
+        impl $secret {
+            /// Makes a new key.
+            ///
+            /// # Errors
+            /// [`RandomError`] if the random source fails.
+            pub fn generate(random: &dyn SecureRandom) -> Result<Self, RandomError> {
+                let mut seed = Zeroizing::new([0; 32]);
+                random.fill(seed.as_mut())?;
+                Ok(Self::from_seed(&seed))
+            }
+
+            /// The key of a seed (RFC 8032 section 5.1.5).
+            #[must_use]
+            pub fn from_seed(seed: &[u8; 32]) -> Self {
+                Self(SigningKey::from_bytes(seed))
+            }
+
+            /// The seed, to be written where the key is kept and nowhere else.
+            #[must_use]
+            pub fn danger_seed(&self) -> Zeroizing<[u8; 32]> {
+                Zeroizing::new(self.0.to_bytes())
+            }
+
+            /// The public half.
+            #[must_use]
+            pub fn public(&self) -> $public {
+                $public(self.0.verifying_key())
+            }
+
+            /// Signs bytes; everywhere but in a miner's JWT these are a transcript.
+            #[must_use]
+            pub fn sign(&self, message: &[u8]) -> Signature {
+                Signature(self.0.sign(message).to_bytes())
+            }
+        }
+
+        impl fmt::Debug for $secret {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($secret), "({:?})"), self.public())
+            }
+        }
+
+        impl zeroize::ZeroizeOnDrop for $secret {}
+    };
+}
+
+ed25519_role!(RootPublicKey, RootSecretKey, KeyRole::Root, "An organization's root");
+ed25519_role!(CommandPublicKey, CommandSecretKey, KeyRole::Command, "A server's command");
+ed25519_role!(OperatorPublicKey, OperatorSecretKey, KeyRole::Operator, "An operator's");
+ed25519_role!(IdentityPublicKey, IdentitySecretKey, KeyRole::Identity, "An agent's identity");
+ed25519_role!(
+    MinerSigningPublicKey,
+    MinerSigningSecretKey,
+    KeyRole::MinerSigning,
+    "An agent's miner-signing"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transcript::Domain;
+
+    /// RFC 8032 section 7.1, TEST 2.
+    #[test]
+    fn rfc8032_test_2() {
+        let seed: [u8; 32] = hex::decode("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
+            .unwrap()
+            .try_into()
+            .unwrap();
+        let key = IdentitySecretKey::from_seed(&seed);
+        assert_eq!(
+            hex::encode(key.public().as_bytes()),
+            "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+        );
+        assert_eq!(
+            hex::encode(key.sign(&[0x72]).to_bytes()),
+            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
+             085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+        );
+    }
+
+    #[test]
+    fn points_of_small_order_and_non_canonical_encodings_are_refused() {
+        // The eight points of small order (y of orders 1, 2, 4, 8), canonical and not.
+        for (hex, error) in [
+            ("0100000000000000000000000000000000000000000000000000000000000000", "small"),
+            ("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "small"),
+            ("0000000000000000000000000000000000000000000000000000000000000000", "small"),
+            ("0000000000000000000000000000000000000000000000000000000000000080", "small"),
+            ("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", "small"),
+            ("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a", "small"),
+            // y = 1 with the sign bit of an x that is zero; y = p, p + 1.
+            ("0100000000000000000000000000000000000000000000000000000000000080", "canonical"),
+            ("edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "canonical"),
+            ("eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", "canonical"),
+            // y = 2 has no x.
+            ("0200000000000000000000000000000000000000000000000000000000000000", "canonical"),
+        ] {
+            let role = KeyRole::Identity;
+            let expected = match error {
+                "small" => KeyError::SmallOrder { role },
+                _ => KeyError::NotCanonical { role },
+            };
+            assert_eq!(IdentityPublicKey::parse(&hex::decode(hex).unwrap()), Err(expected), "{hex}");
+        }
+        assert_eq!(
+            IdentityPublicKey::parse(&[1; 31]).unwrap_err().to_string(),
+            "identity_pubkey must be 32 bytes, got 31"
+        );
+    }
+
+    #[test]
+    fn a_signature_with_s_of_l_or_more_is_refused() {
+        let key = IdentitySecretKey::from_seed(&[7; 32]);
+        let transcript = Transcript::new(Domain::Keyset).field(b"x");
+        let good = key.sign(transcript.as_bytes());
+        assert!(key.public().verify(&transcript, &good).is_ok());
+        // S + L, the same residue: a second encoding of the same signature.
+        let order = hex::decode("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
+        let mut bytes = good.to_bytes();
+        let mut carry = 0u16;
+        for (s, l) in bytes[32..].iter_mut().zip(order) {
+            let sum = u16::from(*s) + u16::from(l) + carry;
+            *s = u8::try_from(sum & 0xff).unwrap();
+            carry = sum >> 8;
+        }
+        assert!(key.public().verify(&transcript, &Signature::from_bytes(bytes)).is_err());
+    }
+
+    #[test]
+    fn debug_shows_the_public_part_only() {
+        let key = IdentitySecretKey::from_seed(&[7; 32]);
+        assert_eq!(format!("{key:?}"), "IdentitySecretKey(IdentityPublicKey(ea4a6c63..))");
+        assert_eq!(format!("{:?}", key.sign(b"x")), "Signature(..)");
+    }
+}
