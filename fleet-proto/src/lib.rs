@@ -36,6 +36,16 @@ pub static DESCRIPTORS: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(DESCRIPTOR_SET).unwrap_or_default()
 });
 
+/// A message in protobuf's JSON form, as the services answer it.
+///
+/// # Errors
+/// [`serde_json::Error`] if the message cannot be told in JSON, for example for a time out of range.
+pub fn to_json<M: prost_reflect::ReflectMessage>(
+    message: &M,
+) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::to_value(message.transcode_to_dynamic())
+}
+
 /// What operators call to enroll and end agents.
 pub mod agentadmin {
     /// Version 1.

@@ -1,0 +1,69 @@
+//! The fleet server's storage, on SQLite (embedded) and PostgreSQL: the same code for both.
+//!
+//! A [`Store`] is the server's [`ServerStore`](fleet_core::store::ServerStore), for enrollment and
+//! handshakes, and keeps what the server knows besides: operators and their credentials, devices
+//! and who owns them, telemetry, and the activity log.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! use fleet_store::Store;
+//!
+//! let store = Store::open("sqlite::memory:").await?;
+//! assert!(store.organization().await?.is_none(), "not set up yet");
+//! store.close().await;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What holds
+//! * A write is one transaction, and durable when its future is done: after a crash or a power cut
+//!   it is there whole, or not at all.
+//! * What is stored in an agent's name is stored in a transaction that has read again that the
+//!   agent is confirmed and its session alive ([`Guard`]).
+//! * A device has one owner, in its own organization, by the database's own constraints; so have
+//!   names and keys.
+//! * No secret is stored: of codes, keys and tokens there are hashes.
+//! * The database's file is readable by its owner only.
+//!
+//! # The two databases
+//! | | SQLite | PostgreSQL |
+//! | --- | --- | --- |
+//! | for | one server, no administration | several servers on one database |
+//! | writers | one connection, `BEGIN IMMEDIATE` | row locks, agent before enrollment before device |
+//! | reads | snapshots beside the writer (WAL) | `REPEATABLE READ` |
+
+mod activity;
+mod agents;
+mod api_keys;
+mod decode;
+mod devices;
+mod entity;
+mod error;
+mod expire;
+mod guard;
+mod migration;
+mod open;
+mod sample;
+mod server;
+mod setup;
+mod store;
+mod telemetry;
+mod text;
+mod uploads;
+mod url;
+mod users;
+
+pub use activity::{ActivityLine, LogEntry, LogKind};
+pub use agents::{AgentFilter, AgentListing};
+pub use api_keys::{CreateApiKeyError, MAX_USER_API_KEYS, UserApiKeyRecord};
+pub use devices::{DeviceFilter, DeviceListing, DeviceRecord, PairError, Paired, Selection, SkipReason};
+pub use error::{DecodeError, UnsupportedValue};
+pub use guard::{Guard, GuardError};
+pub use open::OpenError;
+pub use setup::SetUpError;
+pub use store::Store;
+pub use telemetry::StatusChange;
+pub use uploads::{Stored, Upload, UploadKind, UploadOutcome};
+pub use url::{DatabaseUrl, DatabaseUrlError};
+pub use users::{CreateUserError, UserRecord, UserSessionRecord};

@@ -1,0 +1,215 @@
+//! Opening a database.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
+
+use crate::error::is_busy;
+use crate::migration::migrate;
+use crate::store::{Inner, Store, begin_write};
+use crate::url::{DatabaseUrl, DatabaseUrlError, PostgresTarget, Target};
+
+/// How long SQLite waits for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const BUSY_STEP: Duration = Duration::from_millis(20);
+/// How long a caller waits for a connection of the pool, and [`Store::open`] for a server that
+/// refuses connections because it is still starting.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_CONNECTIONS: u32 = 16;
+/// Held while migrating, so that servers that start together do not migrate twice.
+const MIGRATION_LOCK: i64 = 0x666c_6565_7464;
+
+/// A database was not opened. No variant shows a password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The URL is none.
+    #[error(transparent)]
+    Url(#[from] DatabaseUrlError),
+    /// The database file could not be made.
+    #[error("the database file {} cannot be made private", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// There is no connection to the database.
+    #[error("cannot connect to {url}")]
+    Connect {
+        /// The URL, shown without its password.
+        url: DatabaseUrl,
+        /// Why.
+        #[source]
+        source: Box<DbErr>,
+    },
+    /// The schema could not be brought up to date; it is as it was.
+    #[error("the database schema cannot be migrated")]
+    Migrate {
+        /// Why.
+        #[source]
+        source: Box<DbErr>,
+    },
+    /// A newer version of this program has migrated the database.
+    #[error("the database was migrated by a newer version: this one does not know its step {step}")]
+    NewerSchema {
+        /// The step that is not known.
+        step: String,
+    },
+}
+
+impl Store {
+    /// Opens a database by its URL and brings its schema up to date: `sqlite:///path/to/file.db`
+    /// (made if it is missing, mode 0600), `sqlite::memory:`, or
+    /// `postgres://user:password@host:port/database`.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a database that a newer version migrated is refused.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        Self::open_url(&DatabaseUrl::parse(url)?).await
+    }
+
+    /// As [`Store::open`], with a URL that was checked before.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_url(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        let failed = |source: DbErr| OpenError::Connect { url: url.clone(), source: Box::new(source) };
+        let (backend, writer, reader) = match url.target() {
+            Target::SqliteMemory => {
+                let only = connect_memory().await.map_err(failed)?;
+                (DbBackend::Sqlite, only.clone(), only)
+            }
+            Target::SqliteFile(path) => {
+                make_private(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
+                let writer = connect_file(path, 1, false).await.map_err(failed)?;
+                let reader = connect_file(path, SQLITE_READERS, true).await.map_err(failed)?;
+                (DbBackend::Sqlite, writer, reader)
+            }
+            Target::Postgres(target) => {
+                let pool = connect_postgres(target).await.map_err(failed)?;
+                (DbBackend::Postgres, pool.clone(), pool)
+            }
+        };
+        let store = Self { inner: Arc::new(Inner { backend, writer, reader }) };
+        if let Err(error) = store.bring_up_to_date().await {
+            store.close().await;
+            return Err(error);
+        }
+        Ok(store)
+    }
+
+    async fn bring_up_to_date(&self) -> Result<(), OpenError> {
+        let failed = |source: DbErr| OpenError::Migrate { source: Box::new(source) };
+        let tx = begin_write(&self.inner.writer).await.map_err(failed)?;
+        if self.inner.backend == DbBackend::Postgres {
+            let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+            tx.execute_unprepared(&lock).await.map_err(failed)?;
+        }
+        migrate(&tx).await?;
+        tx.commit().await.map_err(failed)
+    }
+}
+
+async fn connect_memory() -> Result<DatabaseConnection, DbErr> {
+    // The database lives as long as its one connection.
+    let mut options = ConnectOptions::new("sqlite::memory:");
+    options
+        .sqlx_logging(false)
+        .max_connections(1)
+        .min_connections(1)
+        .idle_timeout(None::<Duration>)
+        .max_lifetime(None::<Duration>)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .map_sqlx_sqlite_opts(|options| options.foreign_keys(true));
+    Database::connect(options).await
+}
+
+async fn connect_file(path: &Path, connections: u32, only_reads: bool) -> Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new("sqlite:");
+    let path = path.to_owned();
+    options
+        .sqlx_logging(false)
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .map_sqlx_sqlite_opts(move |options| {
+            let options = options
+                .filename(&path)
+                .in_memory(false)
+                .shared_cache(false)
+                .create_if_missing(false)
+                .foreign_keys(true)
+                .busy_timeout(BUSY_TIMEOUT)
+                .pragma("synchronous", "FULL");
+            if only_reads {
+                options.pragma("query_only", "ON")
+            } else {
+                // Kept in the file: readers, which connect later, find it so.
+                options.pragma("journal_mode", "WAL")
+            }
+        });
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match Database::connect(options.clone()).await {
+            // A change of the journal mode does not wait for other processes by itself.
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                tokio::time::sleep(BUSY_STEP).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn connect_postgres(target: &PostgresTarget) -> Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new(&target.url);
+    options.sqlx_logging(false).max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
+    if let Some(password) = target.password.clone() {
+        // Not in the URL: the layers below may log that.
+        options.map_sqlx_postgres_opts(move |options| options.password(&password));
+    }
+    Database::connect(options).await
+}
+
+/// Makes the file before SQLite does, readable by its owner only, or tightens its mode; SQLite
+/// gives the files beside it (`-wal`, `-shm`) the mode of the database.
+///
+/// A file that is there is not opened: closing it would release the locks that another store of
+/// this process holds on it.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    match options.open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(_) | Err(_) => {}
+    }
+    #[cfg(unix)]
+    for end in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(end);
+        tighten(Path::new(&file))?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn tighten(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let private = std::fs::Permissions::from_mode(0o600);
+    match std::fs::metadata(path) {
+        Ok(found) if found.permissions().mode() & 0o077 != 0 => std::fs::set_permissions(path, private),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,95 @@
+//! The handle, and how it reads and writes.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use fleet_core::store::StoreError;
+use sea_orm::{
+    AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, Value,
+};
+
+use crate::error::backend;
+
+/// A server's storage, on SQLite or PostgreSQL. Cheap to clone: clones share connections.
+///
+/// Every write is one transaction and durable when its future is done. A future that is dropped
+/// before leaves nothing behind, unless the commit was already under way.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) backend: DbBackend,
+    /// On SQLite a pool of exactly one connection, so that writers queue here and not in the
+    /// database's busy loop.
+    pub(crate) writer: DatabaseConnection,
+    pub(crate) reader: DatabaseConnection,
+}
+
+impl Store {
+    /// Closes all connections, of every clone; waits for transactions under way.
+    pub async fn close(&self) {
+        for pool in [&self.inner.reader, &self.inner.writer] {
+            if let Err(error) = pool.close_by_ref().await {
+                tracing::debug!(%error, "a connection pool did not close");
+            }
+        }
+    }
+
+    /// A transaction that writes.
+    pub(crate) async fn write(&self) -> Result<DatabaseTransaction, StoreError> {
+        begin_write(&self.inner.writer).await.map_err(backend)
+    }
+
+    /// A transaction that sees one moment.
+    pub(crate) async fn read(&self) -> Result<DatabaseTransaction, StoreError> {
+        let options = if self.inner.backend == DbBackend::Postgres {
+            TransactionOptions {
+                isolation_level: Some(IsolationLevel::RepeatableRead),
+                access_mode: Some(AccessMode::ReadOnly),
+                ..TransactionOptions::default()
+            }
+        } else {
+            TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
+                ..TransactionOptions::default()
+            }
+        };
+        self.inner.reader.begin_with_options(options).await.map_err(backend)
+    }
+
+    /// `FOR UPDATE` and the like; SQLite has no row locks, and needs none with one writer.
+    pub(crate) fn lock(&self, clause: &'static str) -> &'static str {
+        lock(self.inner.backend, clause)
+    }
+
+    /// A statement whose parameters are `$1`, `$2`, ...
+    pub(crate) fn sql<const N: usize>(&self, sql: &str, values: [Value; N]) -> Statement {
+        Statement::from_sql_and_values(self.inner.backend, sql, values)
+    }
+}
+
+pub(crate) fn lock(backend: DbBackend, clause: &'static str) -> &'static str {
+    if backend == DbBackend::Postgres { clause } else { "" }
+}
+
+/// On SQLite `BEGIN IMMEDIATE`: a transaction that read first and then found another writer could
+/// only fail.
+pub(crate) async fn begin_write(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    connection
+        .begin_with_options(TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        })
+        .await
+}
+
+/// For `updated_at` and `deleted_at`, which nothing is judged by: what is judged carries the
+/// caller's time.
+pub(crate) fn now_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

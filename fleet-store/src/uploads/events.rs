@@ -1,0 +1,191 @@
+//! Events: discoveries and changes of status.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use fleet_core::store::StoreError;
+use fleet_core::telemetry::{Discovery, Event, EventKind};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, OnConflict};
+use sea_orm::{
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter,
+};
+
+use super::resolve::Found;
+use super::{Stored, Upload, UploadKind, accepted, advance, count, duplicate, insert_all};
+use crate::entity::{agent_sighting, device, event};
+use crate::error::backend;
+use crate::guard::{Admitted, Guard, GuardError, admit};
+use crate::sample::status_word;
+use crate::store::{Store, now_millis};
+use crate::text::clean;
+
+/// A discovery and when it was made, as the server takes it.
+struct Seen<'a> {
+    discovery: &'a Discovery,
+    at: i64,
+}
+
+impl Store {
+    /// Stores the events of one message. A discovery makes or describes a device and claims
+    /// nothing: a device that somebody owns is described by its owner only. A change of status is
+    /// kept if the agent owns the device, else dropped.
+    ///
+    /// # Errors
+    /// [`GuardError`]; nothing was stored then.
+    pub async fn store_events(
+        &self,
+        guard: &Guard,
+        upload: Upload,
+        events: Vec<Event>,
+    ) -> Result<Stored, GuardError> {
+        let tx = self.write().await?;
+        let admitted = admit(&tx, guard).await?;
+        if let Some(duplicate) = duplicate(&tx, &admitted, UploadKind::Event, upload.sequence).await? {
+            return Ok(duplicate);
+        }
+        let received_at = upload.received_at.value();
+        let mut seen: BTreeMap<String, Seen<'_>> = BTreeMap::new();
+        let mut endpoints = BTreeSet::new();
+        let mut stored = 0;
+        for event in &events {
+            match &event.kind {
+                EventKind::Discovered(discovery) => {
+                    // An agent whose clock is ahead must not outshine every later sighting.
+                    let at = Ord::min(event.at.value(), received_at);
+                    let endpoint = discovery.endpoint.to_string();
+                    endpoints.insert(endpoint.clone());
+                    if seen.get(&endpoint).is_none_or(|held| held.at <= at) {
+                        seen.insert(endpoint, Seen { discovery, at });
+                    }
+                    stored += 1;
+                }
+                EventKind::StatusChanged { endpoint, .. } => {
+                    endpoints.insert(endpoint.to_string());
+                }
+                _ => {}
+            }
+        }
+        make_devices(&tx, &admitted, &seen, received_at).await?;
+        let devices = self.resolve(&tx, &admitted, &endpoints, "FOR UPDATE OF d").await?;
+        describe(&tx, &seen, &devices).await?;
+        note_sightings(&tx, &admitted, &seen, &devices).await?;
+        stored += keep_changes(&tx, &admitted, &events, &devices, received_at).await?;
+        advance(&tx, &admitted, UploadKind::Event, upload.sequence, Some(upload.captured_at)).await?;
+        tx.commit().await.map_err(backend)?;
+        Ok(accepted(upload.sequence, count(stored), count(events.len().saturating_sub(stored))))
+    }
+}
+
+/// Makes rows for devices that nobody has seen before.
+async fn make_devices(
+    tx: &DatabaseTransaction,
+    admitted: &Admitted,
+    seen: &BTreeMap<String, Seen<'_>>,
+    received_at: i64,
+) -> Result<(), StoreError> {
+    let now = now_millis();
+    let rows = seen
+        .iter()
+        .map(|(endpoint, seen)| device::ActiveModel {
+            org_id: Set(admitted.org_id),
+            endpoint: Set(endpoint.clone()),
+            name: Set(None),
+            paired_at: Set(None),
+            created_at: Set(received_at),
+            updated_at: Set(now),
+            ..description(seen.discovery)
+        })
+        .collect();
+    let known =
+        OnConflict::columns([device::Column::OrgId, device::Column::Endpoint]).do_nothing().to_owned();
+    insert_all(tx, rows, Some(known)).await
+}
+
+fn description(discovery: &Discovery) -> device::ActiveModel {
+    device::ActiveModel {
+        make: Set(clean(&discovery.make)),
+        model: Set(clean(&discovery.model)),
+        firmware: Set(clean(&discovery.firmware)),
+        serial: Set(discovery.serial.as_deref().map(clean)),
+        mac: Set(discovery.mac.map(|mac| mac.to_vec())),
+        driver: Set(clean(&discovery.driver)),
+        ..Default::default()
+    }
+}
+
+/// Updates the description of devices that are nobody's or the agent's own.
+async fn describe(
+    tx: &DatabaseTransaction,
+    seen: &BTreeMap<String, Seen<'_>>,
+    devices: &HashMap<String, Found>,
+) -> Result<(), StoreError> {
+    for (endpoint, seen) in seen {
+        let Some(found) = devices.get(endpoint).filter(|d| d.is_own || !d.is_paired) else { continue };
+        let row = device::ActiveModel { updated_at: Set(now_millis()), ..description(seen.discovery) };
+        let update = device::Entity::update_many().set(row);
+        update.filter(device::Column::Id.eq(found.id)).exec(tx).await.map_err(backend)?;
+    }
+    Ok(())
+}
+
+async fn note_sightings(
+    tx: &DatabaseTransaction,
+    admitted: &Admitted,
+    seen: &BTreeMap<String, Seen<'_>>,
+    devices: &HashMap<String, Found>,
+) -> Result<(), StoreError> {
+    use agent_sighting::Column;
+    let now = now_millis();
+    let mut again = OnConflict::columns([Column::AgentId, Column::DeviceId]);
+    again.update_columns([Column::Address, Column::LastSeenAt, Column::UpdatedAt]).action_and_where(
+        Expr::col((Alias::new("excluded"), Column::LastSeenAt))
+            .gte(Expr::col((agent_sighting::Entity, Column::LastSeenAt))),
+    );
+    let rows = seen
+        .iter()
+        .filter_map(|(endpoint, seen)| devices.get(endpoint).map(|found| (found, seen)))
+        .map(|(found, seen)| agent_sighting::ActiveModel {
+            agent_id: Set(admitted.agent_id),
+            device_id: Set(found.id),
+            org_id: Set(admitted.org_id),
+            address: Set(clean(&seen.discovery.address)),
+            last_seen_at: Set(seen.at),
+            created_at: Set(now),
+            updated_at: Set(now),
+        })
+        .collect();
+    insert_all(tx, rows, Some(again)).await
+}
+
+/// Keeps changes of status of the agent's own devices; how many.
+async fn keep_changes(
+    tx: &DatabaseTransaction,
+    admitted: &Admitted,
+    events: &[Event],
+    devices: &HashMap<String, Found>,
+    received_at: i64,
+) -> Result<usize, StoreError> {
+    let now = now_millis();
+    let mut rows = Vec::new();
+    for event in events {
+        let EventKind::StatusChanged { endpoint, from, to } = &event.kind else { continue };
+        let Some(found) = devices.get(&endpoint.to_string()).filter(|d| d.is_own) else { continue };
+        let Some(to) = status_word(*to) else { continue };
+        rows.push(event::ActiveModel {
+            id: NotSet,
+            org_id: Set(admitted.org_id),
+            agent_id: Set(admitted.agent_id),
+            device_id: Set(found.id),
+            happened_at: Set(event.at.value()),
+            kind: Set("status_changed".to_owned()),
+            from_status: Set(from.and_then(status_word).map(str::to_owned)),
+            to_status: Set(Some(to.to_owned())),
+            address: Set(None),
+            created_at: Set(received_at),
+            updated_at: Set(now),
+        });
+    }
+    let kept = rows.len();
+    insert_all(tx, rows, None).await?;
+    Ok(kept)
+}

@@ -1,0 +1,112 @@
+//! The whole suite, on SQLite and on PostgreSQL: what a `ServerStore` must do, and what this
+//! crate's store does besides.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, unreachable_pub)]
+
+mod suite;
+mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use support::{Check, Cluster, Databases};
+
+/// One runtime for one check.
+fn run(databases: &Databases, check: Check) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.unwrap().block_on(check(databases));
+}
+
+/// Every check is a test of its own on SQLite; on PostgreSQL all are one, which owns the cluster.
+macro_rules! suite {
+    ($($module:ident: $($check:ident)+;)+) => {
+        mod sqlite {
+            $(mod $module {
+                $(#[test]
+                fn $check() {
+                    crate::run(&crate::Databases::sqlite(), |on| Box::pin(crate::suite::$module::$check(on)));
+                })+
+            })+
+        }
+
+        const CHECKS: &[(&str, Check)] = &[
+            $($((concat!(stringify!($module), "::", stringify!($check)),
+                |on| Box::pin(suite::$module::$check(on)))),+),+
+        ];
+    };
+}
+
+suite! {
+    server_store:
+        conformance
+        a_challenge_is_taken_once_by_many
+        one_of_many_writers_wins
+        names_and_keys_are_unique_among_many
+        manifests_are_kept;
+    uploads:
+        samples_come_back_as_they_were
+        a_number_that_is_none_is_no_reading
+        duplicates_change_nothing
+        one_of_many_uploads_of_a_message_is_stored
+        an_older_sample_does_not_replace_the_latest
+        only_owned_devices_are_taken
+        a_revoked_agent_stores_nothing
+        a_dead_session_stores_nothing
+        a_heartbeat_shows_in_the_listing
+        status_changes_are_kept_for_owned_devices
+        a_large_batch_is_stored
+        the_history_is_pruned_and_the_latest_stays
+        nothing_is_stored_after_a_revocation;
+    devices:
+        a_discovery_makes_a_device_and_claims_nothing
+        an_owned_device_is_described_by_its_owner
+        text_from_a_miner_is_made_storable
+        an_agent_owns_what_it_is_paired_to
+        only_a_confirmed_agent_of_the_organization_is_paired_to
+        the_local_half_owns_without_a_row
+        revoking_an_agent_unpairs_its_devices
+        a_device_has_one_owner
+        flows_beside_each_other_all_end;
+    operators:
+        an_installation_is_set_up_once
+        a_set_up_is_whole_or_nothing
+        one_of_many_set_ups_wins
+        a_login_name_is_unique_in_any_case
+        a_user_session_ends_by_time_or_word
+        a_user_api_key_works_until_it_ends
+        user_api_keys_are_bounded_and_their_digits_unique
+        the_activity_log_is_read_newest_first
+        what_has_expired_is_forgotten;
+    agents:
+        agents_are_listed_by_id
+        enrollments_are_listed_with_their_agents;
+    database:
+        an_api_key_has_exactly_one_subject
+        an_owner_is_of_the_devices_organization
+        the_database_holds_the_rest
+        every_table_says_when
+        a_closed_store_is_as_it_was_when_opened_again
+        two_stores_share_a_database
+        stores_opened_together_migrate_once
+        a_newer_schema_is_refused
+        a_row_that_cannot_be_read_is_named
+        a_killed_process_loses_nothing;
+}
+
+#[test]
+fn postgres() {
+    let cluster = match Cluster::start() {
+        Ok(cluster) => cluster,
+        Err(reason) => {
+            println!("PostgreSQL skipped: {reason}");
+            return;
+        }
+    };
+    let databases = Databases::postgres(&cluster.url);
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS {
+        println!("postgres::{name}");
+        if catch_unwind(AssertUnwindSafe(|| run(&databases, *check))).is_err() {
+            failed.push(*name);
+        }
+    }
+    assert!(failed.is_empty(), "failed on PostgreSQL: {failed:?}");
+}
