@@ -1,0 +1,189 @@
+//! The server as a process: configuration, log, signals.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser as _};
+use fleet_agent::clock::SystemClock;
+use fleet_core::random::OsRandom;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Logging, USAGE, report};
+use crate::config::{self, Config, Mode};
+use crate::server::Server;
+
+/// The options of the server. They are judged together with the environment and the file.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// combined (server and local miners), server, or agent [default: combined]
+    #[arg(long, value_name = "MODE")]
+    mode: Option<String>,
+    /// Where to listen; may be given several times [default: 127.0.0.1:8420]
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Vec<String>,
+    /// Serve /metrics here as well, without credentials
+    #[arg(long, value_name = "IP:PORT")]
+    metrics_listen: Option<String>,
+    /// Where everything is kept [default: $XDG_STATE_HOME/fleetd, else ~/.local/state/fleetd; with --mode=agent the
+    /// same of fleet-agent]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Where the server's keys are kept; back them up [default: keys in the data directory]
+    #[arg(long, value_name = "DIR")]
+    key_dir: Option<String>,
+    /// sqlite:///PATH or postgres://... [default: fleet.db in the data directory]
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// A file that holds the database URL, for one with a password
+    #[arg(long, value_name = "FILE")]
+    database_url_file: Option<String>,
+    /// The server's certificate chain, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
+    /// Listen beyond loopback without TLS, because something in front terminates it
+    #[arg(long)]
+    allow_plaintext: bool,
+    /// A private network whose miners the server reads itself, for example 192.168.1.0/24; may be given several times
+    #[arg(long, value_name = "CIDR")]
+    scan: Vec<String>,
+    /// A port on which Proto rigs answer besides 80 and 443
+    #[arg(long, value_name = "PORT")]
+    proto_port: Option<String>,
+    /// How often each miner is read [default: 5s]
+    #[arg(long, value_name = "SECONDS")]
+    poll_interval: Option<String>,
+    /// human or json [default: human]
+    #[arg(long, value_name = "FORM")]
+    log_format: Option<String>,
+    /// A TOML file with these options
+    #[arg(long, value_name = "FILE")]
+    config: Option<String>,
+}
+
+impl ServeArgs {
+    fn given(self) -> Vec<(&'static str, Vec<String>)> {
+        let one = |value: Option<String>| value.into_iter().collect::<Vec<_>>();
+        vec![
+            ("mode", one(self.mode)),
+            ("listen", self.listen),
+            ("metrics-listen", one(self.metrics_listen)),
+            ("data-dir", one(self.data_dir)),
+            ("key-dir", one(self.key_dir)),
+            ("database-url", one(self.database_url)),
+            ("database-url-file", one(self.database_url_file)),
+            ("tls-cert", one(self.tls_cert)),
+            ("tls-key", one(self.tls_key)),
+            ("allow-plaintext", one(self.allow_plaintext.then(|| "true".to_owned()))),
+            ("scan", self.scan),
+            ("proto-port", one(self.proto_port)),
+            ("poll-interval", one(self.poll_interval)),
+            ("log-format", one(self.log_format)),
+            ("config", one(self.config)),
+        ]
+    }
+}
+
+pub(super) fn run(args: ServeArgs, logging: impl FnOnce(Logging), runtime: &Runtime) -> ExitCode {
+    let config = match config::load(args.given(), std::env::vars_os()) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("error: {errors}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    logging(Logging { format: config.log_format, default_filter: "info" });
+    match config.mode {
+        Mode::Agent => runtime.block_on(agent(&config)),
+        Mode::Combined | Mode::Server => runtime.block_on(serve(&config)),
+    }
+}
+
+/// `fleet-agent run` with what the configuration says.
+async fn agent(config: &Config) -> ExitCode {
+    let mut arguments =
+        vec!["fleet-agent".into(), "--state-dir".into(), config.data_dir.clone().into_os_string()];
+    arguments.push("run".into());
+    for range in &config.scan {
+        arguments.extend(["--scan".into(), range.to_string().into()]);
+    }
+    if let Some(port) = config.proto_port {
+        arguments.extend(["--proto-port".into(), port.to_string().into()]);
+    }
+    arguments.extend(["--poll-interval".into(), format!("{}s", config.poll_interval.as_secs()).into()]);
+    match fleet_agent::cli::Cli::try_parse_from(arguments) {
+        Ok(cli) => fleet_agent::cli::execute(cli.agent).await,
+        Err(error) => {
+            report(&error);
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+async fn serve(config: &Config) -> ExitCode {
+    // Before anything is opened, so that a signal in between is not lost.
+    let shutdown = match Signals::new() {
+        Ok(signals) => signals.received(),
+        Err(error) => {
+            report(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let probe = fleet_agent::probe::from_environment();
+    let server = match Server::start(config, Arc::new(SystemClock), Arc::new(OsRandom), probe).await {
+        Ok(server) => server,
+        Err(error) => {
+            report(&error);
+            return if error.is_configuration() { ExitCode::from(USAGE) } else { ExitCode::FAILURE };
+        }
+    };
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    for address in server.addresses() {
+        tracing::info!("listening on {scheme}://{address}");
+    }
+    if let Some(address) = server.metrics_address() {
+        tracing::info!("metrics on http://{address}/metrics");
+    }
+    if config.mode == Mode::Combined && config.scan.is_empty() {
+        tracing::info!("no miners are read here: --scan CIDR names the networks that may be scanned");
+    }
+    if let Some(link) = server.set_up_link() {
+        // A closed pipe must not stop the server; the link can be had by a restart.
+        let _ = writeln!(
+            std::io::stdout(),
+            "Set up this server, once, in a browser or with fleetd setup:\n\n  {link}\n"
+        );
+    }
+    let signal = shutdown.await;
+    tracing::info!(signal, "stopping");
+    if server.stop().await {
+        tracing::info!("stopped, every call had ended");
+    } else {
+        tracing::warn!("stopped, some calls were cut off");
+    }
+    ExitCode::SUCCESS
+}
+
+/// The signals that stop a process.
+#[derive(Debug)]
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn received(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The settings by name, and where their values come from.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::Problem;
+
+/// What kind of value a setting takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "the kinds of settings")]
+pub enum Kind {
+    /// One value.
+    One,
+    /// Any number of values: a TOML array, or separated by commas.
+    Many,
+    /// `true` or `false`; on the command line its mere presence.
+    Switch,
+}
+
+/// A setting: `--data-dir`, `FLEETD_DATA_DIR`, `data-dir = ` in the file.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+}
+
+const fn one(name: &'static str) -> Setting {
+    Setting { name, kind: Kind::One }
+}
+
+/// Every setting.
+pub const SETTINGS: [Setting; 15] = [
+    one("mode"),
+    Setting { name: "listen", kind: Kind::Many },
+    one("metrics-listen"),
+    one("data-dir"),
+    one("key-dir"),
+    one("database-url"),
+    one("database-url-file"),
+    one("tls-cert"),
+    one("tls-key"),
+    Setting { name: "allow-plaintext", kind: Kind::Switch },
+    Setting { name: "scan", kind: Kind::Many },
+    one("proto-port"),
+    one("poll-interval"),
+    one("log-format"),
+    one("config"),
+];
+
+/// Variables of the prefix that are no settings of the server.
+const OTHER_VARIABLES: [&str; 0] = [];
+
+/// Values of one setting and where they stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) values: Vec<String>,
+    /// For messages: `--listen`, `FLEETD_LISTEN`, or `listen in /etc/fleetd.toml`.
+    pub(super) source: String,
+}
+
+pub(super) type Layer = BTreeMap<&'static str, Given>;
+
+/// What the command line says, by setting.
+pub(super) fn arguments(given: impl IntoIterator<Item = (&'static str, Vec<String>)>) -> Layer {
+    let given = given.into_iter().filter(|(_, values)| !values.is_empty());
+    given.map(|(name, values)| (name, Given { values, source: format!("--{name}") })).collect()
+}
+
+/// What the environment says.
+pub(super) fn environment(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    problems: &mut Vec<Problem>,
+) -> Layer {
+    let mut layer = Layer::new();
+    for (variable, value) in variables {
+        let Some(variable) = variable.to_str().filter(|name| name.starts_with("FLEETD_")) else { continue };
+        if OTHER_VARIABLES.contains(&variable) {
+            continue;
+        }
+        let named = |setting: &&Setting| self::variable(setting.name) == variable;
+        let Some(setting) = SETTINGS.iter().find(named) else {
+            problems.push(Problem::Unknown { key: variable.to_owned() });
+            continue;
+        };
+        let source = variable.to_owned();
+        let Some(value) = value.to_str() else {
+            problems.push(Problem::NotText { key: source });
+            continue;
+        };
+        let values = match setting.kind {
+            Kind::Many => {
+                value.split(',').map(|part| part.trim().to_owned()).filter(|p| !p.is_empty()).collect()
+            }
+            Kind::One | Kind::Switch => vec![value.to_owned()],
+        };
+        layer.insert(setting.name, Given { values, source });
+    }
+    layer
+}
+
+/// `FLEETD_DATA_DIR` for `data-dir`.
+fn variable(setting: &str) -> String {
+    format!("FLEETD_{}", setting.replace('-', "_").to_uppercase())
+}
+
+/// What the file says.
+pub(super) fn file(path: &Path, problems: &mut Vec<Problem>) -> Layer {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(source) => {
+            problems.push(Problem::Unreadable { path: path.to_owned(), source });
+            return Layer::new();
+        }
+    };
+    let table = match text.parse::<toml::Table>() {
+        Ok(table) => table,
+        Err(source) => {
+            problems.push(Problem::NotToml { path: path.to_owned(), source: Box::new(source) });
+            return Layer::new();
+        }
+    };
+    let mut layer = Layer::new();
+    for (key, value) in table {
+        let source = format!("{key} in {}", path.display());
+        // A file cannot name another.
+        let setting = SETTINGS.iter().find(|setting| setting.name == key && setting.name != "config");
+        let Some(setting) = setting else {
+            problems.push(Problem::Unknown { key: source });
+            continue;
+        };
+        match (setting.kind, values(value)) {
+            (Kind::Many, Some(values)) => {
+                layer.insert(setting.name, Given { values, source });
+            }
+            (Kind::One | Kind::Switch, Some(values)) if values.len() == 1 => {
+                layer.insert(setting.name, Given { values, source });
+            }
+            (Kind::One | Kind::Switch | Kind::Many, _) => problems.push(Problem::WrongType { key: source }),
+        }
+    }
+    layer
+}
+
+fn values(value: toml::Value) -> Option<Vec<String>> {
+    match value {
+        toml::Value::String(text) => Some(vec![text]),
+        toml::Value::Integer(number) => Some(vec![number.to_string()]),
+        toml::Value::Boolean(switch) => Some(vec![switch.to_string()]),
+        toml::Value::Array(items) => {
+            items.into_iter().map(|item| item.as_str().map(ToOwned::to_owned)).collect()
+        }
+        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+    }
+}
+
+/// The layers as one, the first given winning.
+pub(super) fn merge(layers: [Layer; 3]) -> Layer {
+    let mut merged = Layer::new();
+    for layer in layers {
+        for (name, given) in layer {
+            merged.entry(name).or_insert(given);
+        }
+    }
+    merged
+}
+
+/// The file that the first two layers name.
+pub(super) fn file_of(layers: [&Layer; 2]) -> Option<PathBuf> {
+    let given = layers.into_iter().find_map(|layer| layer.get("config"))?;
+    given.values.first().map(PathBuf::from)
+}

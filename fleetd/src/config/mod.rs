@@ -1,0 +1,74 @@
+//! What the server is told: command line, `FLEETD_` variables and a TOML file, in this order of precedence.
+//!
+//! Everything is read and judged before anything is opened or bound, and every problem is reported at once.
+
+mod layer;
+mod parse;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fleet_agent::miner::scan::ScanRange;
+use fleet_store::DatabaseUrl;
+
+pub use layer::{Kind, SETTINGS, Setting};
+pub use parse::{ConfigErrors, Problem, load};
+
+/// Which halves run in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a caller must handle every mode")]
+pub enum Mode {
+    /// The server and, for miners that it reaches itself, an agent half.
+    Combined,
+    /// The server alone: no miner I/O.
+    Server,
+    /// The agent alone, as `fleet-agent run`.
+    Agent,
+}
+
+/// Where the certificate and its key are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM, the server's certificate first.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a caller must handle every form")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The server's configuration, judged.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Which halves run.
+    pub mode: Mode,
+    /// Where to listen.
+    pub listen: Vec<SocketAddr>,
+    /// Where metrics are served without credentials, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Where everything that is not a key is kept.
+    pub data_dir: PathBuf,
+    /// Where the server's keys are kept.
+    pub key_dir: PathBuf,
+    /// The database.
+    pub database: DatabaseUrl,
+    /// TLS; in clear without.
+    pub tls: Option<TlsFiles>,
+    /// The ranges that the agent half may scan.
+    pub scan: Vec<ScanRange>,
+    /// A port on which Proto rigs answer besides their own.
+    pub proto_port: Option<u16>,
+    /// How often the agent half reads each miner.
+    pub poll_interval: Duration,
+    /// How the log is written.
+    pub log_format: LogFormat,
+}

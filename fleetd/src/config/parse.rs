@@ -1,0 +1,437 @@
+//! Values judged, every problem collected.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use fleet_agent::miner::scan::{AllowList, ScanRange};
+use fleet_store::DatabaseUrl;
+
+use super::layer::{self, Given, Layer};
+use super::{Config, LogFormat, Mode, TlsFiles};
+
+const DEFAULT_LISTEN: &str = "127.0.0.1:8420";
+
+/// What is wrong with the configuration, all of it.
+#[derive(Debug)]
+pub struct ConfigErrors(pub Vec<Problem>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        write!(f, "the configuration has {count} problem{}:", if count == 1 { "" } else { "s" })?;
+        for problem in &self.0 {
+            write!(f, "\n  {problem}")?;
+            let mut source = std::error::Error::source(problem);
+            while let Some(cause) = source {
+                write!(f, ": {cause}")?;
+                source = cause.source();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// One thing that is wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// There is no such setting.
+    #[error("{key}: there is no such setting")]
+    Unknown {
+        /// The variable, or the key and its file.
+        key: String,
+    },
+    /// The value is not UTF-8.
+    #[error("{key}: the value is not UTF-8")]
+    NotText {
+        /// Where it stands.
+        key: String,
+    },
+    /// The value is of another type.
+    #[error("{key}: must be text, a number, true or false, or, where several are allowed, an array of texts")]
+    WrongType {
+        /// Where it stands.
+        key: String,
+    },
+    /// The file cannot be read.
+    #[error("{}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{}", path.display())]
+    NotToml {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<toml::de::Error>,
+    },
+    /// The value is not what the setting takes. The value itself may be a secret and is not shown.
+    #[error("{key}: {expected}")]
+    Invalid {
+        /// Where it stands.
+        key: String,
+        /// What it takes.
+        expected: String,
+    },
+    /// Two settings exclude each other.
+    #[error("{first} and {second}: only one of the two may be given")]
+    Both {
+        /// One.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// One setting needs another.
+    #[error("{given} needs --{missing} as well")]
+    Needs {
+        /// What is given.
+        given: String,
+        /// What is missing.
+        missing: &'static str,
+    },
+    /// Everybody on the way could read along.
+    #[error(
+        "{key}: {address} is not loopback, and without TLS everybody on the way can read along; give --tls-cert and \
+         --tls-key, or --allow-plaintext if something in front terminates TLS"
+    )]
+    Plaintext {
+        /// Where it stands.
+        key: String,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// There is no directory to keep things in.
+    #[error("--data-dir: neither XDG_STATE_HOME nor HOME is set, so say where things are kept")]
+    NoHome,
+}
+
+/// Reads and judges the configuration.
+///
+/// # Errors
+/// [`ConfigErrors`], every problem at once.
+pub fn load(
+    arguments: Vec<(&'static str, Vec<String>)>,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Config, ConfigErrors> {
+    let mut problems = Vec::new();
+    let variables: Vec<_> = variables.into_iter().collect();
+    let home = |program: &str| home(&variables, program);
+    let arguments = layer::arguments(arguments);
+    let environment = layer::environment(variables.iter().cloned(), &mut problems);
+    let file = match layer::file_of([&arguments, &environment]) {
+        Some(path) => layer::file(&path, &mut problems),
+        None => Layer::new(),
+    };
+    let merged = layer::merge([arguments, environment, file]);
+    let config = Judge { given: &merged, problems: &mut problems }.config(home);
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        Some(_) | None => Err(ConfigErrors(problems)),
+    }
+}
+
+/// `$XDG_STATE_HOME/PROGRAM`, else `~/.local/state/PROGRAM`.
+fn home(variables: &[(OsString, OsString)], program: &str) -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        let found = variables.iter().find(|(variable, _)| variable == name);
+        found.map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|base| base.join(program))
+}
+
+struct Judge<'a> {
+    given: &'a Layer,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Judge<'_> {
+    fn config(mut self, home: impl Fn(&str) -> Option<PathBuf>) -> Option<Config> {
+        let mode = self.choice(
+            "mode",
+            &[("combined", Mode::Combined), ("server", Mode::Server), ("agent", Mode::Agent)],
+        );
+        let log_format = self.choice("log-format", &[("human", LogFormat::Human), ("json", LogFormat::Json)]);
+        let tls = self.tls();
+        let listen = self.listen(tls.is_some());
+        let metrics_listen =
+            self.parsed("metrics-listen", "must be an IP address and a port, for example 127.0.0.1:8422");
+        // The agent's directory is fleet-agent's own, so that both binaries find the same agent.
+        let program = if mode == Some(Mode::Agent) { "fleet-agent" } else { "fleetd" };
+        let data_dir = self.path("data-dir").or_else(|| home(program));
+        if data_dir.is_none() {
+            self.problems.push(Problem::NoHome);
+        }
+        let database = self.database(data_dir.as_ref());
+        let key_dir = self.path("key-dir").or_else(|| data_dir.as_ref().map(|dir| dir.join("keys")));
+        let scan = self.scan();
+        let proto_port =
+            self.parsed("proto-port", "must be a port, 1 to 65535").filter(|port: &u16| *port > 0);
+        let poll_interval = self.poll_interval();
+        Some(Config {
+            mode: mode.unwrap_or(Mode::Combined),
+            listen,
+            metrics_listen,
+            data_dir: data_dir?,
+            key_dir: key_dir?,
+            database: database?,
+            tls,
+            scan,
+            proto_port,
+            poll_interval,
+            log_format: log_format.unwrap_or(LogFormat::Human),
+        })
+    }
+
+    fn one(&self, name: &str) -> Option<(&str, &Given)> {
+        let given = self.given.get(name)?;
+        given.values.first().map(|value| (value.as_str(), given))
+    }
+
+    fn invalid(&mut self, key: &str, expected: impl Into<String>) {
+        self.problems.push(Problem::Invalid { key: key.to_owned(), expected: expected.into() });
+    }
+
+    fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
+        let (value, given) = self.one(name)?;
+        let found = choices.iter().find(|(word, _)| *word == value).map(|(_, choice)| *choice);
+        if found.is_none() {
+            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            let source = given.source.clone();
+            self.invalid(&source, format!("must be one of {}", words.join(", ")));
+        }
+        found
+    }
+
+    fn parsed<T: FromStr>(&mut self, name: &str, expected: &str) -> Option<T> {
+        let (value, given) = self.one(name)?;
+        let parsed = value.parse().ok();
+        if parsed.is_none() {
+            let source = given.source.clone();
+            self.invalid(&source, expected);
+        }
+        parsed
+    }
+
+    fn path(&mut self, name: &str) -> Option<PathBuf> {
+        let (value, given) = self.one(name)?;
+        if value.is_empty() {
+            let source = given.source.clone();
+            self.invalid(&source, "must be a path");
+            return None;
+        }
+        Some(PathBuf::from(value))
+    }
+
+    fn switch(&mut self, name: &str) -> bool {
+        self.choice(name, &[("true", true), ("false", false)]).unwrap_or(false)
+    }
+
+    fn tls(&mut self) -> Option<TlsFiles> {
+        let certificate = self.path("tls-cert");
+        let key = self.path("tls-key");
+        let source =
+            |judge: &Self, name| judge.given.get(name).map_or_else(String::new, |given| given.source.clone());
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (Some(_), None) => {
+                let given = source(self, "tls-cert");
+                self.problems.push(Problem::Needs { given, missing: "tls-key" });
+                None
+            }
+            (None, Some(_)) => {
+                let given = source(self, "tls-key");
+                self.problems.push(Problem::Needs { given, missing: "tls-cert" });
+                None
+            }
+            (None, None) => None,
+        }
+    }
+
+    fn listen(&mut self, tls: bool) -> Vec<SocketAddr> {
+        let plaintext = tls || self.switch("allow-plaintext");
+        let default = Given { values: vec![DEFAULT_LISTEN.to_owned()], source: "--listen".to_owned() };
+        let given = self.given.get("listen").cloned().unwrap_or(default);
+        let mut addresses = Vec::new();
+        for value in &given.values {
+            match value.parse::<SocketAddr>() {
+                Ok(address) if plaintext || address.ip().is_loopback() => addresses.push(address),
+                Ok(address) => {
+                    self.problems.push(Problem::Plaintext { key: given.source.clone(), address });
+                }
+                Err(_) => self
+                    .invalid(&given.source, "must be an IP address and a port, for example 127.0.0.1:8420"),
+            }
+        }
+        addresses
+    }
+
+    fn database(&mut self, data_dir: Option<&PathBuf>) -> Option<DatabaseUrl> {
+        let url = self.one("database-url").map(|(value, given)| (value.to_owned(), given.source.clone()));
+        let file =
+            self.one("database-url-file").map(|(value, given)| (PathBuf::from(value), given.source.clone()));
+        let (text, source) = match (url, file) {
+            (Some((_, first)), Some((_, second))) => {
+                self.problems.push(Problem::Both { first, second });
+                return None;
+            }
+            (Some(given), None) => given,
+            (None, Some((path, source))) => match std::fs::read_to_string(&path) {
+                Ok(text) => (text.trim().to_owned(), source),
+                Err(error) => {
+                    self.problems.push(Problem::Unreadable { path, source: error });
+                    return None;
+                }
+            },
+            (None, None) => return data_dir.map(|dir| DatabaseUrl::sqlite_file(dir.join("fleet.db"))),
+        };
+        match text.parse() {
+            Ok(url) => Some(url),
+            Err(error) => {
+                let error: fleet_store::DatabaseUrlError = error;
+                self.invalid(&source, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn scan(&mut self) -> Vec<ScanRange> {
+        let Some(given) = self.given.get("scan").cloned() else { return Vec::new() };
+        let mut ranges = Vec::new();
+        for value in &given.values {
+            match value.parse() {
+                Ok(range) => ranges.push(range),
+                Err(error) => {
+                    let error: fleet_agent::miner::scan::ScanRangeError = error;
+                    self.invalid(&given.source, format!("{value}: {error}"));
+                }
+            }
+        }
+        if let Err(error) = AllowList::new(ranges.iter().copied()) {
+            self.invalid(&given.source, error.to_string());
+        }
+        ranges
+    }
+
+    fn poll_interval(&mut self) -> Duration {
+        let default = Duration::from_secs(5);
+        let Some((value, given)) = self.one("poll-interval") else { return default };
+        let seconds = value.strip_suffix('s').unwrap_or(value).parse::<u64>().ok();
+        if let Some(seconds) = seconds.filter(|seconds| (1..=3600).contains(seconds)) {
+            return Duration::from_secs(seconds);
+        }
+        let source = given.source.clone();
+        self.invalid(&source, "must be whole seconds, 1 to 3600, for example 5s");
+        default
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        let home = std::iter::once(&("HOME", "/home/operator"));
+        home.chain(pairs).map(|(name, value)| (OsString::from(name), OsString::from(value))).collect()
+    }
+
+    fn arguments(pairs: &[(&'static str, &str)]) -> Vec<(&'static str, Vec<String>)> {
+        pairs.iter().map(|(name, value)| (*name, vec![(*value).to_owned()])).collect()
+    }
+
+    #[test]
+    fn nothing_given_is_combined_mode_on_loopback() {
+        let config = load(Vec::new(), variables(&[])).unwrap();
+        assert_eq!(config.mode, Mode::Combined);
+        assert_eq!(config.listen, ["127.0.0.1:8420".parse().unwrap()]);
+        assert_eq!(config.data_dir, PathBuf::from("/home/operator/.local/state/fleetd"));
+        assert_eq!(config.key_dir, config.data_dir.join("keys"));
+        assert_eq!(config.poll_interval, Duration::from_secs(5));
+        assert!(config.scan.is_empty() && config.tls.is_none());
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("fleetd.toml");
+        std::fs::write(
+            &file,
+            "mode = \"agent\"\nlisten = [\"127.0.0.1:1\", \"[::1]:2\"]\npoll-interval = 7\n",
+        )
+        .unwrap();
+        let file = file.to_str().unwrap();
+        let config = load(
+            arguments(&[("mode", "server"), ("config", file)]),
+            variables(&[("FLEETD_MODE", "combined"), ("FLEETD_SCAN", "127.0.1.0/30, 127.0.2.0/30")]),
+        );
+        let config = config.unwrap();
+        assert_eq!(config.mode, Mode::Server);
+        assert_eq!(config.listen.len(), 2);
+        assert_eq!(config.scan.len(), 2);
+        assert_eq!(config.poll_interval, Duration::from_secs(7));
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once_and_no_value_of_a_url_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("fleetd.toml");
+        std::fs::write(&file, "colour = \"blue\"\nmode = 3.5\n").unwrap();
+        let errors = load(
+            arguments(&[
+                ("config", file.to_str().unwrap()),
+                ("listen", "0.0.0.0:8420"),
+                ("tls-cert", "cert.pem"),
+                ("database-url", "mysql://fleet:hunter2@db/fleet"),
+                ("scan", "8.8.8.0/24"),
+                ("poll-interval", "0"),
+            ]),
+            variables(&[("FLEETD_LSITEN", "127.0.0.1:1")]),
+        );
+        let errors = errors.unwrap_err();
+        let text = errors.to_string();
+        for expected in [
+            "FLEETD_LSITEN: there is no such setting",
+            "colour in ",
+            "mode in ",
+            "--listen: 0.0.0.0:8420 is not loopback",
+            "--tls-cert needs --tls-key as well",
+            "--database-url: ",
+            "--scan: 8.8.8.0/24",
+            "--poll-interval: must be whole seconds",
+        ] {
+            assert!(text.contains(expected), "{expected} is not in:\n{text}");
+        }
+        assert_eq!(errors.0.len(), 8, "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn beyond_loopback_it_takes_tls_or_an_explicit_word() {
+        let beyond = ("listen", "192.168.1.1:8420");
+        assert!(load(arguments(&[beyond]), variables(&[])).is_err());
+        assert!(load(arguments(&[beyond, ("allow-plaintext", "true")]), variables(&[])).is_ok());
+        assert!(load(arguments(&[beyond, ("tls-cert", "c"), ("tls-key", "k")]), variables(&[])).is_ok());
+    }
+
+    #[test]
+    fn a_database_url_may_stand_in_a_file_but_not_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("url");
+        std::fs::write(&file, "sqlite:///var/lib/fleet.db\n").unwrap();
+        let file = file.to_str().unwrap();
+        assert!(load(arguments(&[("database-url-file", file)]), variables(&[])).is_ok());
+        let both = arguments(&[("database-url-file", file), ("database-url", "sqlite::memory:")]);
+        assert!(load(both, variables(&[])).unwrap_err().to_string().contains("only one of the two"));
+    }
+}

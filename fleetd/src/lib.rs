@@ -1,0 +1,7 @@
+//! The fleet server: API, storage and control plane, and in combined mode an agent half in the same process.
+
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod operator;
+pub mod server;

@@ -1,0 +1,121 @@
+//! The operator's command line against a running server.
+//!
+//! Tables are for people, `--json` is for scripts: it prints the server's answer in protobuf's JSON form.
+
+mod account;
+mod agents;
+mod api_keys;
+mod client;
+mod devices;
+pub mod session;
+pub mod table;
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Subcommand};
+use fleet_proto::convert::millis;
+use prost_types::Timestamp;
+
+pub use client::{ConnectArgs, OperatorError};
+pub use devices::device_table;
+
+use table::Table;
+
+/// What an operator can do from the command line.
+#[derive(Debug, Clone, Subcommand)]
+pub enum OperatorCommand {
+    /// Set up a new server with the link that it printed
+    Setup(account::SetupArgs),
+    /// Sign in to a server
+    Login(account::LoginArgs),
+    /// Sign out
+    Logout(account::LogoutArgs),
+    /// Say who is signed in, and where
+    Whoami(Common),
+    /// Enroll, list, confirm and revoke agents
+    #[command(subcommand)]
+    Agents(agents::AgentsCommand),
+    /// List, pair and unpair devices
+    #[command(subcommand)]
+    Devices(devices::DevicesCommand),
+    /// Make, list and revoke api_keys for scripts
+    #[command(subcommand)]
+    ApiKeys(api_keys::ApiKeysCommand),
+    /// Show who did what, newest first
+    Activity(account::ActivityArgs),
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Print the server's answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl OperatorCommand {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn run(self) -> Result<(), OperatorError> {
+        match self {
+            Self::Setup(args) => args.run().await,
+            Self::Login(args) => args.run().await,
+            Self::Logout(args) => args.run().await,
+            Self::Whoami(common) => account::whoami(&common).await,
+            Self::Agents(command) => command.run().await,
+            Self::Devices(command) => command.run().await,
+            Self::ApiKeys(command) => command.run().await,
+            Self::Activity(args) => args.run().await,
+        }
+    }
+}
+
+/// Prints a line. A reader that closed the pipe has seen enough.
+fn say(text: impl std::fmt::Display) -> Result<(), OperatorError> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn say_table(table: &Table) -> Result<(), OperatorError> {
+    table.lines().into_iter().try_for_each(say)
+}
+
+fn say_json<M: prost_reflect::ReflectMessage>(message: &M) -> Result<(), OperatorError> {
+    say(serde_json::to_string_pretty(&fleet_proto::to_json(message)?)?)
+}
+
+/// Asks for something that is no secret; from a pipe it is a line.
+fn ask(question: &str) -> Result<String, OperatorError> {
+    if io::stdin().is_terminal() {
+        let mut out = io::stderr();
+        write!(out, "{question}: ")?;
+        out.flush()?;
+    }
+    let mut line = String::new();
+    if io::stdin().lock().read_line(&mut line)? == 0 {
+        return Err(OperatorError::Usage(format!(
+            "standard input ended before this was answered: {question}"
+        )));
+    }
+    Ok(line.trim().to_owned())
+}
+
+/// How long ago, for people: `12 s`, `5 min`, `3 h`, `2 d`.
+fn age(time: Option<&Timestamp>) -> String {
+    let Some(then) = time.and_then(|time| millis(time).ok()) else { return table::dash() };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let then = u64::try_from(then.value()).unwrap_or(0) / 1000;
+    table::duration(now.saturating_sub(then))
+}
+
+/// A word of an enum without its prefix, in lower case: `AWAITING_CONFIRMATION` as `awaiting confirmation`.
+fn word(name: &str, prefix: &str) -> String {
+    name.strip_prefix(prefix).unwrap_or(name).to_lowercase().replace('_', " ")
+}

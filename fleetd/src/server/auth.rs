@@ -1,0 +1,211 @@
+//! Who calls: checked before any body is read.
+//!
+//! Every procedure has one [`Guard`]; one that is in no list is nobody's to call. The identity that is found goes
+//! into the request's extensions, and services take it from there, never from a message.
+
+use fleet_core::code::{ApiKey, SecretHash, SessionToken};
+use fleet_core::enrollment::server::Operator;
+use fleet_core::handshake::server::AgentIdentity;
+use fleet_core::id::{OrgId, UserId};
+use fleet_core::refusal::{Code, Refusal};
+use fleet_core::store::Actor;
+use fleet_proto::agentadmin::v1::AGENT_ADMIN_SERVICE_PROCEDURES;
+use fleet_proto::agentgateway::v1::AGENT_GATEWAY_SERVICE_PROCEDURES;
+use fleet_proto::fleet::v1::{
+    DEVICE_SERVICE_PROCEDURES, OPERATOR_SERVICE_PROCEDURES, TELEMETRY_SERVICE_PROCEDURES,
+};
+use fleet_proto::rpc::{Context, Status};
+
+use super::App;
+
+/// What a procedure asks of its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a caller must handle every guard")]
+pub enum Guard {
+    /// Nothing: the message carries its own proof.
+    Open,
+    /// An agent's session token.
+    Agent,
+    /// An operator's session token or api_key.
+    Operator,
+}
+
+/// Procedures that authenticate by what they carry.
+const OPEN: [&str; 5] = [
+    "agentgateway.v1.AgentGatewayService/Register",
+    "agentgateway.v1.AgentGatewayService/BeginAuthHandshake",
+    "agentgateway.v1.AgentGatewayService/CompleteAuthHandshake",
+    "fleet.v1.OperatorService/SetUp",
+    "fleet.v1.OperatorService/Login",
+];
+
+/// The guard of a path, `/package.Service/Method`; `None` if nobody may call it.
+#[must_use]
+pub fn guard_of(path: &str) -> Option<Guard> {
+    let procedure = path.strip_prefix('/')?;
+    if OPEN.contains(&procedure) || procedure.starts_with("grpc.reflection.") {
+        // The descriptors are public with the source.
+        return Some(Guard::Open);
+    }
+    if AGENT_GATEWAY_SERVICE_PROCEDURES.contains(&procedure) {
+        return Some(Guard::Agent);
+    }
+    let operators = [
+        AGENT_ADMIN_SERVICE_PROCEDURES.as_slice(),
+        &OPERATOR_SERVICE_PROCEDURES,
+        &DEVICE_SERVICE_PROCEDURES,
+        &TELEMETRY_SERVICE_PROCEDURES,
+    ];
+    operators.iter().any(|service| service.contains(&procedure)).then_some(Guard::Operator)
+}
+
+/// The procedure of a path, for metrics; `None` for what is not ours.
+pub(super) fn procedure(path: &str) -> Option<&'static str> {
+    let procedure = path.strip_prefix('/')?;
+    let services: [&[&'static str]; 5] = [
+        &AGENT_GATEWAY_SERVICE_PROCEDURES,
+        &AGENT_ADMIN_SERVICE_PROCEDURES,
+        &OPERATOR_SERVICE_PROCEDURES,
+        &DEVICE_SERVICE_PROCEDURES,
+        &TELEMETRY_SERVICE_PROCEDURES,
+    ];
+    services.into_iter().flatten().copied().find(|known| *known == procedure)
+}
+
+/// An operator who called.
+#[derive(Debug, Clone)]
+pub(crate) struct OperatorIdentity {
+    pub(crate) user_id: UserId,
+    pub(crate) user_name: String,
+    pub(crate) org_id: OrgId,
+    /// The login that made the call; `None` for an api_key.
+    pub(crate) session: Option<SecretHash>,
+    /// The digits of the api_key that made the call.
+    pub(crate) digits: Option<String>,
+}
+
+impl OperatorIdentity {
+    pub(crate) fn actor(&self) -> Actor {
+        match &self.digits {
+            Some(digits) => Actor::Key(digits.clone()),
+            None => Actor::User(self.user_id),
+        }
+    }
+
+    pub(crate) fn operator(&self) -> Operator {
+        Operator { org_id: self.org_id, actor: self.actor() }
+    }
+}
+
+/// The agent of a call that [`Guard::Agent`] let through.
+pub(crate) fn agent(context: &Context) -> Result<AgentIdentity, Status> {
+    context.extension::<AgentIdentity>().cloned().ok_or_else(Status::unauthenticated)
+}
+
+/// The operator of a call that [`Guard::Operator`] let through.
+pub(crate) fn operator(context: &Context) -> Result<OperatorIdentity, Status> {
+    context.extension::<OperatorIdentity>().cloned().ok_or_else(Status::unauthenticated)
+}
+
+impl App {
+    /// Finds out who calls and notes it in the request.
+    pub(crate) async fn admit(
+        &self,
+        guard: Guard,
+        headers: &http::HeaderMap,
+        extensions: &mut http::Extensions,
+    ) -> Result<(), Status> {
+        match guard {
+            Guard::Open => {}
+            Guard::Agent => {
+                let token = SessionToken::parse(bearer(headers)?).map_err(|_| Status::unauthenticated())?;
+                let identity =
+                    self.driver.authenticate(&token.hash()).await.map_err(|error| self.refuse(error))?;
+                extensions.insert(identity);
+            }
+            Guard::Operator => {
+                extensions.insert(self.operator_by(bearer(headers)?).await?);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn operator_by(&self, token: &str) -> Result<OperatorIdentity, Status> {
+        let now = self.clock.now();
+        if let Ok(token) = SessionToken::parse(token) {
+            let found = self.store.user_by_session(&token.hash(), now).await.map_err(super::store_failed)?;
+            let (session, user) = found.ok_or_else(Status::unauthenticated)?;
+            return Ok(OperatorIdentity {
+                user_id: user.id,
+                user_name: user.name,
+                org_id: user.org_id,
+                session: Some(session.token),
+                digits: None,
+            });
+        }
+        let key = ApiKey::parse(token).map_err(|_| Status::unauthenticated())?;
+        let found = self.store.user_by_api_key(&key.hash(), now).await.map_err(super::store_failed)?;
+        let (key, user) = found.ok_or_else(Status::unauthenticated)?;
+        Ok(OperatorIdentity {
+            user_id: user.id,
+            user_name: user.name,
+            org_id: user.org_id,
+            session: None,
+            digits: Some(key.digits),
+        })
+    }
+
+    /// A failed call of the driver as the peer sees it. The cause goes to the log.
+    pub(crate) fn refuse(&self, error: fleet_core::driver::ServerError) -> Status {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let text = error.to_string();
+        let refusal = Refusal::from(error);
+        if matches!(refusal.code, Code::Internal | Code::Unavailable) {
+            tracing::error!(error = text, cause, "a call failed");
+        } else {
+            tracing::info!(error = text, cause, "a call was refused");
+        }
+        self.metrics.refused(refusal.code);
+        refusal.into()
+    }
+}
+
+fn bearer(headers: &http::HeaderMap) -> Result<&str, Status> {
+    let value = headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let (scheme, token) =
+        value.and_then(|value| value.split_once(' ')).ok_or_else(Status::unauthenticated)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Status::unauthenticated());
+    }
+    Ok(token.trim_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_procedure_has_a_guard_and_nothing_else_has() {
+        let ours = ["agentadmin.v1", "agentgateway.v1", "fleet.v1"];
+        let mut guards = std::collections::BTreeMap::new();
+        for service in fleet_proto::DESCRIPTORS.services().filter(|s| ours.contains(&s.package_name())) {
+            for method in service.methods() {
+                let path = format!("/{}/{}", service.full_name(), method.name());
+                let guard = guard_of(&path).unwrap_or_else(|| panic!("{path} has no guard"));
+                guards.insert(path, guard);
+            }
+        }
+        let open: Vec<_> =
+            guards.iter().filter(|(_, g)| **g == Guard::Open).map(|(path, _)| &path[1..]).collect();
+        let mut expected = OPEN.to_vec();
+        expected.sort_unstable();
+        assert_eq!(open, expected, "what can be called without credentials is listed by hand");
+        let agent = guards.values().filter(|guard| **guard == Guard::Agent).count();
+        assert_eq!(agent, AGENT_GATEWAY_SERVICE_PROCEDURES.len() - 3);
+        for path in
+            ["/", "", "/fleet.v1.OperatorService/Nothing", "fleet.v1.OperatorService/Login", "/x/../y"]
+        {
+            assert_eq!(guard_of(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! One HTTP request: pages, metrics, or a call.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleet_proto::rpc::{Code, ResponseBody, Services, Status};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+
+use super::auth::{Guard, guard_of};
+use super::{App, pages};
+
+/// How much of a body that nobody wants is read before the answer, so that a client that is still writing sees it.
+const DRAIN_BYTES: usize = 64 * 1024;
+const DRAIN_FOR: Duration = Duration::from_millis(500);
+/// The longest form, bytes.
+const FORM_BYTES: usize = 8 * 1024;
+
+/// Answers requests. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Front {
+    pub(super) app: Arc<App>,
+    pub(super) services: Services,
+}
+
+impl Front {
+    pub(super) async fn answer(
+        self,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Result<Response<ResponseBody>, Infallible> {
+        let path = request.uri().path().to_owned();
+        let response = match guard_of(&path) {
+            Some(guard) => self.call(guard, &path, request).await,
+            None => self.page(&path, request).await,
+        };
+        tracing::trace!(%peer, status = response.status().as_u16(), "answered");
+        Ok(response)
+    }
+
+    async fn call(&self, guard: Guard, path: &str, mut request: Request<Incoming>) -> Response<ResponseBody> {
+        let (parts, body) = request.into_parts();
+        let mut extensions = parts.extensions.clone();
+        let admitted = self.app.admit(guard, &parts.headers, &mut extensions).await;
+        let procedure = super::auth::procedure(path);
+        let response = match admitted {
+            Ok(()) => {
+                request = Request::from_parts(parts, body);
+                *request.extensions_mut() = extensions;
+                self.services.call(request).await
+            }
+            Err(status) => {
+                if parts.version < Version::HTTP_2 {
+                    drain(body).await;
+                }
+                status.into_http_response(&parts.headers)
+            }
+        };
+        self.app.metrics.called(procedure, response.status().as_u16());
+        response
+    }
+
+    async fn page(&self, path: &str, request: Request<Incoming>) -> Response<ResponseBody> {
+        let get = matches!(*request.method(), Method::GET | Method::HEAD);
+        if let Some(token) = path.strip_prefix("/setup/") {
+            return self.set_up(token, request).await;
+        }
+        match path {
+            "/" if get => html(StatusCode::OK, pages::index()),
+            "/healthz" if get => self.health().await,
+            "/metrics" if get => self.metrics(request).await,
+            _ if request.method() == Method::POST => {
+                let status = Status::new(Code::Unimplemented, "there is no such method");
+                let headers = request.headers().clone();
+                if request.version() < Version::HTTP_2 {
+                    drain(request.into_body()).await;
+                }
+                status.into_http_response(&headers)
+            }
+            _ => html(StatusCode::NOT_FOUND, pages::not_found()),
+        }
+    }
+
+    async fn health(&self) -> Response<ResponseBody> {
+        match self.app.store.organization().await {
+            Ok(_) => text(StatusCode::OK, "ok\n".to_owned()),
+            Err(error) => {
+                let _ = super::store_failed(error);
+                text(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be reached\n".to_owned())
+            }
+        }
+    }
+
+    async fn metrics(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+        let mut extensions = http::Extensions::new();
+        match self.app.admit(Guard::Operator, request.headers(), &mut extensions).await {
+            Ok(()) => metrics_text(&self.app),
+            Err(status) => {
+                let mut response = text(StatusCode::UNAUTHORIZED, format!("{status}\n"));
+                let bearer = HeaderValue::from_static("Bearer");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+                response
+            }
+        }
+    }
+
+    async fn set_up(&self, token: &str, request: Request<Incoming>) -> Response<ResponseBody> {
+        if !self.app.set_up.accepts(token) {
+            return html(StatusCode::NOT_FOUND, pages::set_up_over());
+        }
+        match *request.method() {
+            Method::GET | Method::HEAD => {
+                html(StatusCode::OK, pages::set_up(&pages::SetUpForm::default(), None))
+            }
+            Method::POST => {
+                let body = Limited::new(request.into_body(), FORM_BYTES).collect().await;
+                let Ok(body) = body else {
+                    return html(StatusCode::PAYLOAD_TOO_LARGE, pages::not_found());
+                };
+                let form = pages::SetUpForm::parse(&body.to_bytes());
+                let done = match form.request(token) {
+                    Ok(request) => self.app.set_up(request).await.map(drop),
+                    Err(status) => Err(status),
+                };
+                match done {
+                    Ok(()) => html(StatusCode::OK, pages::set_up_done(&form)),
+                    Err(status) => html(StatusCode::BAD_REQUEST, pages::set_up(&form, Some(&status))),
+                }
+            }
+            _ => html(StatusCode::METHOD_NOT_ALLOWED, pages::not_found()),
+        }
+    }
+}
+
+/// The answer to whoever reads metrics on a listener of their own.
+pub(super) async fn metrics_only(
+    app: Arc<App>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    Ok(match (request.method(), request.uri().path()) {
+        (&Method::GET, "/metrics") => metrics_text(&app),
+        _ => text(StatusCode::NOT_FOUND, "there is only /metrics here\n".to_owned()),
+    })
+}
+
+fn metrics_text(app: &App) -> Response<ResponseBody> {
+    let mut response = text(StatusCode::OK, app.metrics.text(&app.streams));
+    let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+async fn drain(body: Incoming) {
+    let read = Limited::new(body, DRAIN_BYTES).collect();
+    // Whatever comes of it, the answer is next.
+    let _ = tokio::time::timeout(DRAIN_FOR, read).await;
+}
+
+fn text(status: StatusCode, text: String) -> Response<ResponseBody> {
+    let mut response = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn html(status: StatusCode, page: String) -> Response<ResponseBody> {
+    let mut response = text(status, page);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(pages::POLICY));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    // The link itself is a secret.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}

@@ -1,0 +1,201 @@
+//! The server's key directory: `root.key` and `command.key`, 0600, each a seed of 64 hex digits and a newline.
+//!
+//! Keys are never in the database. All servers of one installation are given the same files.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fleet_core::driver::ServerKeys;
+use fleet_core::keys::{CommandSecretKey, RootSecretKey};
+use fleet_core::random::{RandomError, SecureRandom};
+use zeroize::Zeroizing;
+
+const ROOT: &str = "root.key";
+const COMMAND: &str = "command.key";
+
+/// The keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyDirError {
+    /// A file or the directory cannot be read or written.
+    #[error("{}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A symbolic link, or another user's.
+    #[error("{} is a symbolic link or belongs to another user", path.display())]
+    NotOwn {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Others may read it.
+    #[error("{} may be read by others: chmod 600", path.display())]
+    TooOpen {
+        /// Which.
+        path: PathBuf,
+    },
+    /// It is no key.
+    #[error("{} is not a key: 64 hex digits and a newline", path.display())]
+    NotAKey {
+        /// Which.
+        path: PathBuf,
+    },
+    /// One of the two keys is there and the other is not.
+    #[error("{} is missing although the other key is there; restore it from a backup", path.display())]
+    Missing {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The random source failed.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+/// Reads the keys, or makes them if neither is there.
+///
+/// # Errors
+/// [`KeyDirError`].
+pub fn open(directory: &Path, random: &dyn SecureRandom) -> Result<ServerKeys, KeyDirError> {
+    prepare(directory)?;
+    let paths = [directory.join(ROOT), directory.join(COMMAND)];
+    let seeds = match paths.each_ref().map(|path| path.symlink_metadata().is_ok()) {
+        [true, true] => paths.each_ref().map(|path| read(path)),
+        [false, false] => {
+            let made = [make(&paths[0], random), make(&paths[1], random)];
+            sync(directory)?;
+            made
+        }
+        [root, _] => {
+            return Err(KeyDirError::Missing {
+                path: if root { paths[1].clone() } else { paths[0].clone() },
+            });
+        }
+    };
+    let [root, command] = seeds;
+    Ok(ServerKeys {
+        root: Some(Arc::new(RootSecretKey::from_seed(&*root?))),
+        command: Arc::new(CommandSecretKey::from_seed(&*command?)),
+    })
+}
+
+fn io_at(path: &Path) -> impl FnOnce(io::Error) -> KeyDirError + '_ {
+    |source| KeyDirError::Io { path: path.to_owned(), source }
+}
+
+/// Makes the directory, or sees that it is ours and nobody else's.
+pub(crate) fn prepare(directory: &Path) -> Result<(), KeyDirError> {
+    match directory.symlink_metadata() {
+        Ok(found) => {
+            let own = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
+            if !own {
+                return Err(KeyDirError::NotOwn { path: directory.to_owned() });
+            }
+            if found.permissions().mode() & 0o077 != 0 {
+                fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
+                    .map_err(io_at(directory))?;
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io_at(directory))
+        }
+        Err(error) => Err(io_at(directory)(error)),
+    }
+}
+
+fn sync(directory: &Path) -> Result<(), KeyDirError> {
+    File::open(directory).and_then(|file| file.sync_all()).map_err(io_at(directory))
+}
+
+fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyDirError> {
+    let options = rustix::fs::OFlags::NOFOLLOW;
+    let flags = i32::try_from(options.bits()).unwrap_or(0);
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io_at(path))?;
+    let found = file.metadata().map_err(io_at(path))?;
+    if !found.is_file() || found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(KeyDirError::NotOwn { path: path.to_owned() });
+    }
+    if found.permissions().mode() & 0o077 != 0 {
+        return Err(KeyDirError::TooOpen { path: path.to_owned() });
+    }
+    let mut text = Zeroizing::new(String::with_capacity(80));
+    file.take(80).read_to_string(&mut text).map_err(io_at(path))?;
+    let mut seed = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text.trim_end(), &mut *seed)
+        .map_err(|_| KeyDirError::NotAKey { path: path.to_owned() })?;
+    Ok(seed)
+}
+
+fn make(path: &Path, random: &dyn SecureRandom) -> Result<Zeroizing<[u8; 32]>, KeyDirError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    random.fill(&mut *seed)?;
+    // Whole or not there: a crash must not leave half a key.
+    let temporary = path.with_extension("tmp");
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_at(&temporary)(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let mut text = Zeroizing::new(hex::encode(*seed));
+        text.push('\n');
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(io_at(path))?;
+    Ok(seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_core::testing::SeededRandom;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_made_once_private_and_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        let first = open(&path, &SeededRandom::new(1)).unwrap();
+        let second = open(&path, &SeededRandom::new(2)).unwrap();
+        assert_eq!(first.command.public_key(), second.command.public_key());
+        assert_eq!(first.root.unwrap().public_key(), second.root.unwrap().public_key());
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        for name in [ROOT, COMMAND] {
+            assert_eq!(path.join(name).metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_nothing_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        let random = SeededRandom::new(1);
+        open(&path, &random).unwrap();
+
+        fs::set_permissions(path.join(ROOT), fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(open(&path, &random), Err(KeyDirError::TooOpen { .. })));
+        fs::set_permissions(path.join(ROOT), fs::Permissions::from_mode(0o600)).unwrap();
+
+        let seed = fs::read_to_string(path.join(COMMAND)).unwrap();
+        fs::write(path.join(COMMAND), &seed[..40]).unwrap();
+        let error = open(&path, &random).unwrap_err();
+        assert!(matches!(error, KeyDirError::NotAKey { .. }));
+        assert!(!format!("{error} {error:?}").contains(&seed[..8]));
+
+        fs::remove_file(path.join(COMMAND)).unwrap();
+        assert!(matches!(open(&path, &random), Err(KeyDirError::Missing { .. })));
+
+        fs::remove_file(path.join(ROOT)).unwrap();
+        std::os::unix::fs::symlink("/dev/null", path.join(ROOT)).unwrap();
+        std::os::unix::fs::symlink("/dev/null", path.join(COMMAND)).unwrap();
+        assert!(open(&path, &random).is_err());
+    }
+}

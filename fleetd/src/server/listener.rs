@@ -1,0 +1,177 @@
+//! The accept loop: HTTP/1.1 and HTTP/2, in clear or over TLS.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_proto::rpc::ResponseBody;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::Metrics;
+use crate::config::TlsFiles;
+
+/// How many connections are open at once; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 20_000;
+/// How long a TLS handshake, and the headers of an HTTP/1.1 request, may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that is gone is noticed after both.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Calls and streams at once on one connection.
+const MAX_STREAMS: u32 = 256;
+/// How long open calls may go on when the server stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The TLS files cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The file holds no certificate or key.
+    #[error("{}: no usable PEM", path.display())]
+    Pem {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: rustls_pki_types::pem::Error,
+    },
+    /// Certificate and key do not fit.
+    #[error("the certificate and its key")]
+    Config(#[from] rustls::Error),
+}
+
+/// A TLS acceptor for h2 and HTTP/1.1.
+pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+    let pem = |path: &std::path::Path| {
+        let path = path.to_owned();
+        move |source| TlsError::Pem { path, source }
+    };
+    let certificates = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(pem(&files.certificate))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Accepts connections until `stop`, then lets open calls end within a deadline.
+pub(super) async fn accept<H, F>(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    metrics: Metrics,
+    handler: H,
+    stop: CancellationToken,
+) -> bool
+where
+    H: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + 'static,
+{
+    let graceful = Arc::new(GracefulShutdown::new());
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept_one(&listener, &room) => accepted,
+        };
+        let Some((stream, peer, permit)) = accepted else { continue };
+        let connection = metrics.connection();
+        let watcher = graceful.watcher();
+        let (tls, handler, stop) = (tls.clone(), handler.clone(), stop.clone());
+        tokio::spawn(async move {
+            let _held = (permit, connection);
+            match tls {
+                None => serve(stream, peer, handler, watcher).await,
+                Some(tls) => {
+                    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
+                    let stream = tokio::select! {
+                        () = stop.cancelled() => return,
+                        stream = handshake => stream,
+                    };
+                    match stream {
+                        Ok(Ok(stream)) => serve(stream, peer, handler, watcher).await,
+                        Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
+                        Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
+                    }
+                }
+            }
+        });
+    }
+    drop(listener);
+    match Arc::try_unwrap(graceful) {
+        Ok(graceful) => tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_ok(),
+        Err(_) => false,
+    }
+}
+
+async fn accept_one(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            // A delay of small answers is the only cost.
+            let _ = stream.set_nodelay(true);
+            Some((stream, peer, permit))
+        }
+        Err(error) => {
+            let passing = matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionAborted
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::Interrupted
+            );
+            if !passing {
+                // Out of file descriptors, most likely: others must close first.
+                tracing::warn!(%error, "no connection could be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            None
+        }
+    }
+}
+
+async fn serve<S, H, F>(
+    stream: S,
+    peer: SocketAddr,
+    handler: H,
+    watcher: hyper_util::server::graceful::Watcher,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIMEOUT).max_buf_size(64 * 1024);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(16 * 1024);
+    let service = service_fn(move |request| handler(peer, request));
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection.into_owned()).await {
+        tracing::debug!(%peer, %error, "a connection ended");
+    }
+}

@@ -1,0 +1,336 @@
+//! What agents call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_core::enrollment::RegisterRequest;
+use fleet_core::handshake::server::AgentIdentity;
+use fleet_core::handshake::{BeginRequest, CompleteRequest};
+use fleet_proto::agentgateway::v1::{
+    self as gateway, AgentGatewayService, control_stream_request, control_stream_response,
+};
+use fleet_proto::convert::{decode_events, decode_samples, required_millis, timestamp};
+use fleet_proto::rpc::{Broken, Code, Context, Incoming, Outgoing, Status};
+use fleet_store::{Guard, GuardError, Stored, Upload, UploadKind, UploadOutcome};
+use futures::{SinkExt, StreamExt};
+
+use super::super::streams::{End, Registered, StreamKind};
+use super::super::{App, auth, store_failed};
+
+/// How long a control stream may say nothing before its hello.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+
+pub(super) struct Gateway {
+    app: Arc<App>,
+}
+
+/// One message of an upload, whichever kind.
+struct Message {
+    payload: bytes::Bytes,
+    captured_at: Option<prost_types::Timestamp>,
+    sequence: i64,
+}
+
+#[derive(Default)]
+struct Counts {
+    accepted: i64,
+    rejected: i64,
+    durable: i64,
+}
+
+impl Gateway {
+    pub(super) const fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+
+    fn guard(&self, agent: &AgentIdentity) -> Guard {
+        Guard { agent_id: agent.agent_id, session: Some(agent.session), now: self.app.clock.now() }
+    }
+
+    /// Registers a stream and only then checks its agent again: a revocation in between finds the stream, one before
+    /// is found by the check.
+    async fn register_stream(&self, agent: &AgentIdentity, kind: StreamKind) -> Result<Registered, Status> {
+        let registered = self.app.streams.register(agent.agent_id, kind);
+        self.app.driver.authenticate(&agent.session).await.map_err(|error| self.app.refuse(error))?;
+        Ok(registered)
+    }
+
+    async fn upload(
+        &self,
+        agent: AgentIdentity,
+        kind: UploadKind,
+        mut messages: impl futures::Stream<Item = Result<Message, Broken>> + Unpin + Send,
+    ) -> Result<Counts, Status> {
+        let stream = match kind {
+            UploadKind::Telemetry => StreamKind::Telemetry,
+            UploadKind::Event => StreamKind::Events,
+        };
+        let mut registered = self.register_stream(&agent, stream).await?;
+        let durable = self.app.store.durable_sequence(agent.agent_id, kind).await.map_err(store_failed)?;
+        let mut counts = Counts { durable, ..Counts::default() };
+        let mut before = 0;
+        loop {
+            let message = tokio::select! {
+                biased;
+                end = registered.ended() => return Err(ended(end)),
+                message = messages.next() => message,
+            };
+            let message = match message {
+                None => return Ok(counts),
+                Some(message) => message.map_err(Broken::into_status)?,
+            };
+            if message.sequence <= before {
+                return Err(Status::invalid(format_args!(
+                    "sequence: must be above the one before it in the stream, {before}, got {}",
+                    message.sequence
+                )));
+            }
+            before = message.sequence;
+            let stored = self.store(&agent, kind, &message).await?;
+            self.app.metrics.stored(&stored);
+            counts.durable = stored.durable_sequence;
+            match stored.outcome {
+                UploadOutcome::Duplicate => {}
+                UploadOutcome::Accepted if stored.samples_accepted > 0 => counts.accepted += 1,
+                UploadOutcome::Accepted => counts.rejected += 1,
+            }
+        }
+    }
+
+    async fn store(
+        &self,
+        agent: &AgentIdentity,
+        kind: UploadKind,
+        message: &Message,
+    ) -> Result<Stored, Status> {
+        let captured_at = required_millis("captured_at", message.captured_at.as_ref())?;
+        let upload = Upload { sequence: message.sequence, captured_at, received_at: self.app.clock.now() };
+        let guard = self.guard(agent);
+        let store = &self.app.store;
+        let stored = match kind {
+            UploadKind::Telemetry => match decode_samples(&message.payload) {
+                Ok(samples) => store.store_telemetry(&guard, upload, samples).await,
+                Err(error) => self.reject(&guard, kind, message.sequence, &error).await,
+            },
+            UploadKind::Event => match decode_events(&message.payload) {
+                Ok(events) => store.store_events(&guard, upload, events).await,
+                Err(error) => self.reject(&guard, kind, message.sequence, &error).await,
+            },
+        };
+        let stored = stored.map_err(|error| match error {
+            GuardError::Store(error) => store_failed(error),
+            GuardError::Refused | _ => {
+                tracing::info!(agent_id = %agent.agent_id, "an upload was refused: the session is over");
+                Status::unauthenticated()
+            }
+        })?;
+        if stored.samples_rejected > 0 {
+            tracing::debug!(agent_id = %agent.agent_id, rejected = stored.samples_rejected, "not the agent's devices");
+        }
+        Ok(stored)
+    }
+
+    /// A payload that says nothing will not say more when it comes again: it is dealt with.
+    async fn reject(
+        &self,
+        guard: &Guard,
+        kind: UploadKind,
+        sequence: i64,
+        error: &fleet_proto::convert::ConvertError,
+    ) -> Result<Stored, GuardError> {
+        tracing::warn!(agent_id = %guard.agent_id, sequence, %error, "an upload was rejected");
+        self.app.store.reject_upload(guard, kind, sequence).await
+    }
+}
+
+fn ended(end: End) -> Status {
+    match end {
+        End::Superseded => Status::new(Code::Aborted, end.to_string()),
+        End::Revoked => Status::unauthenticated(),
+        End::Stopping => Status::new(Code::Unavailable, end.to_string()),
+    }
+}
+
+impl AgentGatewayService for Gateway {
+    async fn register(
+        &self,
+        _: Context,
+        request: gateway::RegisterRequest,
+    ) -> Result<gateway::RegisterResponse, Status> {
+        let request = RegisterRequest::try_from(request)?;
+        let answer = self.app.driver.register(request).await.map_err(|error| self.app.refuse(error))?;
+        Ok((&answer).into())
+    }
+
+    async fn begin_auth_handshake(
+        &self,
+        _: Context,
+        request: gateway::BeginAuthHandshakeRequest,
+    ) -> Result<gateway::BeginAuthHandshakeResponse, Status> {
+        let request = BeginRequest::try_from(request)?;
+        let answer = self.app.driver.begin(request).await.map_err(|error| self.app.refuse(error))?;
+        Ok((&answer).into())
+    }
+
+    async fn complete_auth_handshake(
+        &self,
+        _: Context,
+        request: gateway::CompleteAuthHandshakeRequest,
+    ) -> Result<gateway::CompleteAuthHandshakeResponse, Status> {
+        let request = CompleteRequest::try_from(request)?;
+        let answer = self.app.driver.complete(request).await.map_err(|error| self.app.refuse(error))?;
+        Ok((&answer).into())
+    }
+
+    async fn upload_telemetry(
+        &self,
+        context: Context,
+        requests: Incoming<gateway::UploadTelemetryRequest>,
+    ) -> Result<gateway::UploadTelemetryResponse, Status> {
+        let agent = auth::agent(&context)?;
+        let messages = requests.map(|request| {
+            request.map(|r| Message { payload: r.payload, captured_at: r.captured_at, sequence: r.sequence })
+        });
+        let counts = self.upload(agent, UploadKind::Telemetry, messages).await?;
+        Ok(gateway::UploadTelemetryResponse {
+            accepted_count: counts.accepted,
+            durable_sequence: counts.durable,
+            rejected_count: counts.rejected,
+        })
+    }
+
+    async fn upload_events(
+        &self,
+        context: Context,
+        requests: Incoming<gateway::UploadEventsRequest>,
+    ) -> Result<gateway::UploadEventsResponse, Status> {
+        let agent = auth::agent(&context)?;
+        let messages = requests.map(|request| {
+            request.map(|r| Message { payload: r.payload, captured_at: r.captured_at, sequence: r.sequence })
+        });
+        let counts = self.upload(agent, UploadKind::Event, messages).await?;
+        Ok(gateway::UploadEventsResponse {
+            accepted_count: counts.accepted,
+            durable_sequence: counts.durable,
+            rejected_count: counts.rejected,
+        })
+    }
+
+    async fn upload_heartbeat(
+        &self,
+        context: Context,
+        request: gateway::UploadHeartbeatRequest,
+    ) -> Result<gateway::UploadHeartbeatResponse, Status> {
+        let agent = auth::agent(&context)?;
+        let now = self.app.clock.now();
+        let stored = self.app.store.heartbeat(&self.guard(&agent), now, &request.agent_version).await;
+        stored.map_err(|error| match error {
+            GuardError::Store(error) => store_failed(error),
+            GuardError::Refused | _ => Status::unauthenticated(),
+        })?;
+        Ok(gateway::UploadHeartbeatResponse { received_at: Some(timestamp(now)) })
+    }
+
+    async fn control_stream(
+        &self,
+        context: Context,
+        requests: Incoming<gateway::ControlStreamRequest>,
+    ) -> Result<Outgoing<gateway::ControlStreamResponse>, Status> {
+        let agent = auth::agent(&context)?;
+        let (sender, receiver) = futures::channel::mpsc::channel(16);
+        let app = Arc::clone(&self.app);
+        tokio::spawn(async move {
+            let control = Control { gateway: Self { app }, agent, sender };
+            control.run(requests).await;
+        });
+        Ok(Box::pin(receiver))
+    }
+}
+
+/// One control stream.
+struct Control {
+    gateway: Gateway,
+    agent: AgentIdentity,
+    sender: futures::channel::mpsc::Sender<Result<gateway::ControlStreamResponse, Status>>,
+}
+
+impl Control {
+    async fn run(mut self, requests: Incoming<gateway::ControlStreamRequest>) {
+        if let Err(status) = self.serve(requests).await {
+            // The peer may be gone, which is an end too.
+            let _ = self.sender.send(Err(status)).await;
+        }
+    }
+
+    async fn say(&mut self, kind: control_stream_response::Kind) -> Result<(), Status> {
+        let message = gateway::ControlStreamResponse { kind: Some(kind) };
+        self.sender.send(Ok(message)).await.map_err(|_| Status::new(Code::Canceled, "the agent is gone"))
+    }
+
+    async fn goaway(&mut self, reason: &str) -> Result<(), Status> {
+        self.say(control_stream_response::Kind::Goaway(gateway::ControlGoaway { reason: reason.to_owned() }))
+            .await
+    }
+
+    async fn serve(&mut self, mut requests: Incoming<gateway::ControlStreamRequest>) -> Result<(), Status> {
+        let hello = tokio::time::timeout(HELLO_WITHIN, requests.next()).await;
+        let hello = hello.map_err(|_| Status::new(Code::DeadlineExceeded, "no hello within 10 s"))?;
+        let Some(hello) = hello else { return Ok(()) };
+        let Some(control_stream_request::Kind::Hello(hello)) = hello.map_err(Broken::into_status)?.kind
+        else {
+            return Err(Status::invalid("hello: must be the first message"));
+        };
+        let app = Arc::clone(&self.gateway.app);
+        // From now on this is the agent's one session.
+        app.driver.take_over(&self.agent.session).await.map_err(|error| app.refuse(error))?;
+        let mut registered = self.gateway.register_stream(&self.agent, StreamKind::Control).await?;
+        tracing::info!(agent_id = %self.agent.agent_id, version = hello.agent_version, "an agent is online");
+        let accepted = gateway::ControlAccepted { server_time: Some(timestamp(app.clock.now())) };
+        self.say(control_stream_response::Kind::Accepted(accepted)).await?;
+        let ended = self.listen(&mut requests, &mut registered).await;
+        tracing::info!(agent_id = %self.agent.agent_id, "an agent's control stream ended");
+        ended
+    }
+
+    async fn listen(
+        &mut self,
+        requests: &mut Incoming<gateway::ControlStreamRequest>,
+        registered: &mut Registered,
+    ) -> Result<(), Status> {
+        let app = Arc::clone(&self.gateway.app);
+        let session_over = tokio::time::sleep(self.agent.expires_at.since(app.clock.now()));
+        tokio::pin!(session_over);
+        loop {
+            let request = tokio::select! {
+                biased;
+                end = registered.ended() => {
+                    self.goaway(&end.to_string()).await?;
+                    return if end == End::Revoked { Err(Status::unauthenticated()) } else { Ok(()) };
+                }
+                () = &mut session_over => {
+                    self.goaway("the session is over").await?;
+                    return Err(Status::unauthenticated());
+                }
+                request = requests.next() => request,
+            };
+            let Some(request) = request else { return Ok(()) };
+            app.driver.authenticate(&self.agent.session).await.map_err(|error| app.refuse(error))?;
+            let agent_id = self.agent.agent_id;
+            match request {
+                Err(Broken::Stream(status)) => return Err(status),
+                // An invalid message is refused and logged; the stream lives.
+                Err(Broken::Message(status)) => {
+                    tracing::warn!(%agent_id, %status, "a control message was refused")
+                }
+                Ok(request) => match request.kind {
+                    Some(control_stream_request::Kind::Ack(ack)) => {
+                        tracing::warn!(%agent_id, command_id = ack.command_id, "an ack of a command never sent");
+                    }
+                    Some(control_stream_request::Kind::Hello(_)) | None => {
+                        tracing::warn!(%agent_id, "a control message was refused: hello comes once");
+                    }
+                },
+            }
+        }
+    }
+}

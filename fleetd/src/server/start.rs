@@ -1,0 +1,461 @@
+//! Starting and stopping: everything is judged before anything is bound, and what runs ends within a deadline.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_agent::miner::MinerDriver;
+use fleet_agent::miner::asic::AsicRsDriver;
+use fleet_agent::miner::credentials::CredentialFile;
+use fleet_agent::miner::proto::ProtoDriver;
+use fleet_agent::miner::scan::{AllowList, ScanRangeError};
+use fleet_agent::miner::site::{Report, Site, SiteConfig};
+use fleet_agent::state::{Access, StateDir, StateDirError};
+use fleet_core::driver::{Probe, ServerDriver, ServerError};
+use fleet_core::keys::{AgentSecretKeys, KeyError};
+use fleet_core::name::Name;
+use fleet_core::policy::Policy;
+use fleet_core::random::{RandomError, SecureRandom};
+use fleet_core::store::{
+    AgentKeyStore as _, Changeset, CommitError, OrganizationRecord, Put, ServerStore as _, StoreError,
+};
+use fleet_core::time::Clock;
+use fleet_store::{OpenError, Store};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::http::{Front, metrics_only};
+use super::keys::KeyDirError;
+use super::links::Links;
+use super::listener::{self, TlsError};
+use super::local::{LocalKeys, LocalReports, NAME};
+use super::metrics::Metrics;
+use super::passwords::Passwords;
+use super::set_up::SetUpToken;
+use super::streams::Streams;
+use super::{App, services, speaks_for};
+use crate::config::{Config, Mode};
+
+/// How often what has run out is cleared away.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Raw readings are kept for so long.
+const KEEP_READINGS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How much is cleared away at once.
+const SWEEP_ROWS: u32 = 1000;
+
+/// The server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The data directory cannot be used.
+    #[error("the data directory")]
+    DataDir(#[source] KeyDirError),
+    /// The key directory cannot be used.
+    #[error("the key directory")]
+    Keys(#[source] KeyDirError),
+    /// The database cannot be opened.
+    #[error("the database")]
+    Database(#[from] OpenError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The command key is not the manifest's.
+    #[error(
+        "the command key in {} is not the one that the organization's manifest names; start with the key directory \
+         that belongs to this database",
+        path.display()
+    )]
+    CommandKey {
+        /// The key directory.
+        path: PathBuf,
+    },
+    /// The root key is not the manifest's.
+    #[error(
+        "the root key in {} is not the one that the organization's manifest names; start with the key directory that \
+         belongs to this database",
+        path.display()
+    )]
+    RootKey {
+        /// The key directory.
+        path: PathBuf,
+    },
+    /// The local agent's directory cannot be used.
+    #[error("the local agent's directory")]
+    LocalDir(#[from] StateDirError),
+    /// A key of the local agent is not acceptable.
+    #[error("the local agent's keys")]
+    LocalKey(#[from] KeyError),
+    /// The local agent's keys are not those of its row.
+    #[error(
+        "the local agent's keys in {} are not those that this database knows; restore them from a backup, or run with \
+         --mode=server",
+        path.display()
+    )]
+    LocalKeys {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// The local agent could not be made.
+    #[error("the local agent")]
+    Local(#[from] ServerError),
+    /// The local agent could not be stored.
+    #[error("the local agent")]
+    LocalStored(#[from] CommitError),
+    /// The TLS files cannot be used.
+    #[error("TLS")]
+    Tls(#[from] TlsError),
+    /// The ranges to scan cannot be used.
+    #[error("the ranges to scan")]
+    Scan(#[from] ScanRangeError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The random source failed.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// A password could not be hashed.
+    #[error("password hashing does not work")]
+    Passwords(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The services cannot be described.
+    #[error("the services")]
+    Services(#[from] fleet_proto::rpc::ReflectionError),
+}
+
+impl StartError {
+    /// Whether what was configured is at fault, rather than the host: exit code 64.
+    #[must_use]
+    pub const fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::CommandKey { .. }
+                | Self::RootKey { .. }
+                | Self::Keys(_)
+                | Self::Tls(_)
+                | Self::Scan(_)
+                | Self::LocalKeys { .. }
+        )
+    }
+}
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    metrics_address: Option<SocketAddr>,
+    set_up_link: Option<String>,
+    stop: CancellationToken,
+    tasks: JoinSet<bool>,
+    app: Arc<App>,
+    /// Held for its lock.
+    _local: Option<StateDir>,
+}
+
+struct Local {
+    directory: StateDir,
+    site: Site,
+    reports: mpsc::Receiver<Report>,
+}
+
+impl Server {
+    /// Opens, checks and binds everything, and serves.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn SecureRandom>,
+        probe: Arc<dyn Probe>,
+    ) -> Result<Self, StartError> {
+        super::keys::prepare(&config.data_dir).map_err(StartError::DataDir)?;
+        let keys = super::keys::open(&config.key_dir, random.as_ref()).map_err(StartError::Keys)?;
+        let tls = config.tls.as_ref().map(listener::acceptor).transpose()?;
+        let store = Store::open_url(&config.database).await?;
+        let organization = store.organization().await?.map(|found| found.record);
+        if let Some(organization) = &organization {
+            check_keys(config, &keys, organization)?;
+        }
+
+        let local = match config.mode {
+            Mode::Combined => Some(local(config, &clock)?),
+            Mode::Server | Mode::Agent => None,
+        };
+        let local_keys = match &local {
+            Some(local) => Some(local_keys(&local.directory, random.as_ref()).await?),
+            None => None,
+        };
+        let server_store: Arc<dyn fleet_core::store::ServerStore> = Arc::new(store.clone());
+        let driver = ServerDriver::new(
+            server_store,
+            Arc::clone(&clock),
+            Arc::clone(&random),
+            keys.clone(),
+            Policy::default(),
+        )
+        .with_probe(probe);
+        let streams = Streams::default();
+        let (founded, _) = watch::channel(organization.is_some());
+        let app = Arc::new(App {
+            links: Links::new(streams.clone(), local.as_ref().map(|local| local.site.handle())),
+            passwords: Passwords::new(random.as_ref())
+                .map_err(|error| StartError::Passwords(Box::new(error)))?,
+            set_up: SetUpToken::default(),
+            metrics: Metrics::new(clock.now()),
+            founded,
+            local: local_keys,
+            store,
+            driver,
+            keys,
+            clock,
+            random,
+            streams,
+        });
+        if let (Some(organization), Some(local)) = (&organization, &local) {
+            app.ensure_local_agent(organization, local.directory.path()).await?;
+        }
+
+        let services = services::all(&app)?;
+        let mut server = Self {
+            addresses: Vec::new(),
+            metrics_address: None,
+            set_up_link: None,
+            stop: CancellationToken::new(),
+            tasks: JoinSet::new(),
+            _local: None,
+            app,
+        };
+        server.bind(config, tls, services).await?;
+        if organization.is_none() {
+            let token = server.app.set_up.issue(server.app.random.as_ref())?;
+            let scheme = if config.tls.is_some() { "https" } else { "http" };
+            let host =
+                server.addresses.first().map_or_else(String::new, |address| reachable(*address).to_string());
+            server.set_up_link = Some(format!("{scheme}://{host}/setup/{}", token.expose()));
+        }
+        server.spawn_sweep();
+        if let Some(local) = local {
+            server.spawn_local(local.site, local.reports);
+            server._local = Some(local.directory);
+        }
+        Ok(server)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where metrics are served without credentials.
+    #[must_use]
+    pub const fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// The link to set the server up by, if it is not yet. It is a secret.
+    #[must_use]
+    pub fn set_up_link(&self) -> Option<&str> {
+        self.set_up_link.as_deref()
+    }
+
+    /// Stops: agents are told, open calls may end within a deadline. Returns whether all did.
+    pub async fn stop(mut self) -> bool {
+        self.app.streams.stop();
+        self.stop.cancel();
+        let mut drained = true;
+        while let Some(ended) = self.tasks.join_next().await {
+            drained &= ended.unwrap_or(false);
+        }
+        self.app.store.close().await;
+        drained
+    }
+
+    async fn bind(
+        &mut self,
+        config: &Config,
+        tls: Option<TlsAcceptor>,
+        services: fleet_proto::rpc::Services,
+    ) -> Result<(), StartError> {
+        let front = Front { app: Arc::clone(&self.app), services };
+        for address in &config.listen {
+            let (listener, bound) = bind(*address).await?;
+            self.addresses.push(bound);
+            let front = front.clone();
+            let handler = move |peer, request| front.clone().answer(peer, request);
+            let metrics = self.app.metrics.clone();
+            self.tasks.spawn(listener::accept(listener, tls.clone(), metrics, handler, self.stop.clone()));
+        }
+        if let Some(address) = config.metrics_listen {
+            let (listener, bound) = bind(address).await?;
+            self.metrics_address = Some(bound);
+            let app = Arc::clone(&self.app);
+            let handler = move |_, request| metrics_only(Arc::clone(&app), request);
+            let metrics = self.app.metrics.clone();
+            self.tasks.spawn(listener::accept(listener, None, metrics, handler, self.stop.clone()));
+        }
+        Ok(())
+    }
+
+    fn spawn_sweep(&mut self) {
+        let app = Arc::clone(&self.app);
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let mut every = tokio::time::interval(SWEEP_EVERY);
+            every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return true,
+                    _ = every.tick() => app.sweep().await,
+                }
+            }
+        });
+    }
+
+    fn spawn_local(&mut self, site: Site, reports: mpsc::Receiver<Report>) {
+        let app = Arc::clone(&self.app);
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let mut founded = app.founded.subscribe();
+            tokio::select! {
+                () = stop.cancelled() => return true,
+                _ = founded.wait_for(|founded| *founded) => {}
+            }
+            let Some(agent_id) = app.local_agent_id().await else { return false };
+            let reports_of =
+                LocalReports { store: app.store.clone(), clock: Arc::clone(&app.clock), agent_id };
+            tokio::select! {
+                () = stop.cancelled() => true,
+                () = reports_of.run(site, reports) => false,
+            }
+        });
+    }
+}
+
+/// An address that a browser on this host can open.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn check_keys(
+    config: &Config,
+    keys: &fleet_core::driver::ServerKeys,
+    organization: &OrganizationRecord,
+) -> Result<(), StartError> {
+    let manifest = organization.manifest.manifest();
+    if !speaks_for(keys, &manifest.command) {
+        return Err(StartError::CommandKey { path: config.key_dir.clone() });
+    }
+    let root = keys.root.as_ref().map(|root| root.public_key());
+    if root.is_some_and(|root| root != *manifest.root.as_bytes()) {
+        return Err(StartError::RootKey { path: config.key_dir.clone() });
+    }
+    Ok(())
+}
+
+fn local(config: &Config, clock: &Arc<dyn Clock>) -> Result<Local, StartError> {
+    let directory = StateDir::open(&config.data_dir.join("local-agent"), Access::Exclusive)?;
+    let mut site = SiteConfig::new(AllowList::new(config.scan.iter().copied())?);
+    site.poll_interval = config.poll_interval;
+    let mut drivers: Vec<Arc<dyn MinerDriver>> =
+        vec![Arc::new(AsicRsDriver::new()), Arc::new(ProtoDriver::new())];
+    if let Some(port) = config.proto_port {
+        drivers.push(Arc::new(ProtoDriver::on_port(port)));
+    }
+    let credentials = Arc::new(CredentialFile::in_directory(directory.path()));
+    let (sender, reports) = mpsc::channel(1024);
+    let site = Site::new(site, drivers, credentials, Arc::clone(clock), sender);
+    Ok(Local { directory, site, reports })
+}
+
+async fn local_keys(directory: &StateDir, random: &dyn SecureRandom) -> Result<LocalKeys, StartError> {
+    let keys = directory.keys();
+    let keyring = match keys.open().await? {
+        Some(keyring) => keyring,
+        None => keys.replace(AgentSecretKeys::generate(random)?).await?,
+    };
+    Ok(LocalKeys(keyring.public()?))
+}
+
+impl App {
+    /// Makes the local agent of an organization that was set up without one.
+    async fn ensure_local_agent(
+        &self,
+        organization: &OrganizationRecord,
+        directory: &std::path::Path,
+    ) -> Result<(), StartError> {
+        let (Some(local), Some(root)) = (&self.local, &self.keys.root) else { return Ok(()) };
+        if let Some(found) = self.store.local_agent(organization.id).await? {
+            if found.record.keys != local.0 {
+                return Err(StartError::LocalKeys { path: directory.to_owned() });
+            }
+            return Ok(());
+        }
+        let mut name = NAME.to_owned();
+        for number in 2..100_u32 {
+            let parsed = Name::new(name.as_str()).map_err(|_| ServerError::Contention)?;
+            let random = self.random.as_ref();
+            let record =
+                local.record(organization.id, parsed, root.as_ref(), self.clock.now(), random).await?;
+            let change = Changeset { agent: Some(Put { record, expected: None }), ..Changeset::default() };
+            match self.store.commit(change).await {
+                Ok(()) => return Ok(()),
+                // Somebody called an agent so.
+                Err(CommitError::NameTaken) => name = format!("{NAME}-{number}"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(ServerError::Contention.into())
+    }
+
+    async fn local_agent_id(&self) -> Option<fleet_core::id::AgentId> {
+        let organization = self.store.organization().await.ok()??;
+        let local = self.store.local_agent(organization.record.id).await.ok()??;
+        Some(local.record.id)
+    }
+
+    /// Clears away what has run out, a bounded piece at a time.
+    async fn sweep(&self) {
+        let now = self.clock.now();
+        if let Err(error) = self.driver.sweep(SWEEP_ROWS).await {
+            tracing::warn!(%error, "enrollments were not swept");
+        }
+        if let Err(error) = self.store.expire(now).await {
+            let _ = super::store_failed(error);
+        }
+        let before = now.saturating_sub(KEEP_READINGS);
+        // Each batch is a transaction of its own, so that uploads get in between.
+        loop {
+            match self.store.prune_telemetry(before, SWEEP_ROWS).await {
+                Ok(pruned) if pruned >= u64::from(SWEEP_ROWS) => {}
+                Ok(_) => return,
+                Err(error) => {
+                    let _ = super::store_failed(error);
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Writes the seeds of the corpora: real inputs, from an enrollment and a handshake that follow from a seed.
+//!
+//!     cargo run --manifest-path fuzz/Cargo.toml --example seeds
+//!
+//! What a fuzzer found is kept beside them, under the hash of its content.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleet_core::code::EnrollmentCode;
+use fleet_core::driver::{AgentDriver, EnrollmentProgress};
+use fleet_core::endpoint::Endpoint;
+use fleet_core::enrollment::{RegisterRequest, RegisterResponse};
+use fleet_core::future::BoxFuture;
+use fleet_core::handshake::{BeginRequest, BeginResponse, CompleteRequest, CompleteResponse};
+use fleet_core::keys::{OperatorSecretKey, RecoverySecretKey, RootSecretKey};
+use fleet_core::manifest::RevokedKeyId;
+use fleet_core::name::Name;
+use fleet_core::telemetry::{BoardSample, Discovery, Event, EventKind, MinerStatus, Sample};
+use fleet_core::testing::{FaultyLink, SeededRandom, World, block_on};
+use fleet_core::time::UnixMillis;
+use fleet_core::transport::{Transport, TransportError};
+use fleet_proto::agentgateway::v1;
+use fleet_proto::convert::{encode_events, encode_samples, timestamp};
+use prost::Message;
+
+type Seeds = Vec<(String, Vec<u8>)>;
+
+fn main() {
+    let (strings, messages) = enrollment();
+    write("code", [strings, broken_strings()].concat());
+    write("proto_messages", [messages, other_messages()].concat());
+    write("payloads", payloads());
+}
+
+fn write(target: &str, seeds: Seeds) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    fs::create_dir_all(&directory).unwrap();
+    for (name, bytes) in seeds {
+        fs::write(directory.join(name), bytes).unwrap();
+    }
+}
+
+fn seed(name: &str, bytes: impl Into<Vec<u8>>) -> (String, Vec<u8>) {
+    (name.to_owned(), bytes.into())
+}
+
+/// The first byte says what follows.
+fn tagged(name: &str, tag: u8, bytes: &[u8]) -> (String, Vec<u8>) {
+    (name.to_owned(), [&[tag], bytes].concat())
+}
+
+fn text(name: &str, tag: u8, text: &str) -> (String, Vec<u8>) {
+    tagged(name, tag, text.as_bytes())
+}
+
+/// A link that keeps every message, as it stands on the wire.
+#[derive(Debug)]
+struct Recorder {
+    link: Arc<FaultyLink>,
+    messages: Arc<Mutex<Seeds>>,
+}
+
+impl Recorder {
+    fn keep(&self, name: &str, tag: u8, message: &impl Message) {
+        let mut messages = self.messages.lock().unwrap();
+        // A Register that is asked again is a seed of its own.
+        let nth = messages.iter().filter(|(_, bytes)| bytes[0] == tag).count() + 1;
+        messages.push(tagged(&format!("valid-{name}-{nth}"), tag, &message.encode_to_vec()));
+    }
+}
+
+impl Transport for Recorder {
+    fn register(&self, request: RegisterRequest) -> BoxFuture<'_, Result<RegisterResponse, TransportError>> {
+        Box::pin(async move {
+            self.keep("register-request", 0, &v1::RegisterRequest::from(&request));
+            let response = self.link.register(request).await?;
+            self.keep("register-response", 1, &v1::RegisterResponse::from(&response));
+            Ok(response)
+        })
+    }
+
+    fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<BeginResponse, TransportError>> {
+        Box::pin(async move {
+            self.keep("begin-request", 2, &v1::BeginAuthHandshakeRequest::from(&request));
+            let response = self.link.begin(request).await?;
+            self.keep("begin-response", 3, &v1::BeginAuthHandshakeResponse::from(&response));
+            // The same with a kit's recovery key, operators and a revoked agent, signed anew.
+            let mut richer = response.clone();
+            let root = RootSecretKey::from_seed(&[1; 32]);
+            let manifest = &mut richer.manifest.manifest;
+            manifest.root = root.public();
+            manifest.recovery = Some(RecoverySecretKey::from_scalar(&[2; 32]).public());
+            manifest.operators = [3, 4].map(|n| OperatorSecretKey::from_seed(&[n; 32]).public()).to_vec();
+            manifest.operators.sort_unstable_by_key(|key| *key.as_bytes());
+            manifest.revoked = vec![RevokedKeyId::of(response.certificate.0.keys.identity())];
+            richer.manifest.signature = root.sign(manifest.transcript().as_bytes());
+            richer.certificate.1 = root.sign(richer.certificate.0.transcript().as_bytes());
+            self.keep("begin-response-with-kit", 3, &v1::BeginAuthHandshakeResponse::from(&richer));
+            Ok(response)
+        })
+    }
+
+    fn complete(&self, request: CompleteRequest) -> BoxFuture<'_, Result<CompleteResponse, TransportError>> {
+        Box::pin(async move {
+            self.keep("complete-request", 4, &v1::CompleteAuthHandshakeRequest::from(&request));
+            let response = self.link.complete(request).await?;
+            self.keep("complete-response", 5, &v1::CompleteAuthHandshakeResponse::from(&response));
+            Ok(response)
+        })
+    }
+}
+
+/// An agent that enrolls and gets a session: the strings that it handles and the messages that it sends and gets.
+fn enrollment() -> (Seeds, Seeds) {
+    let world = World::new(1);
+    let peer = world.agent(0);
+    let messages = Arc::new(Mutex::new(Seeds::new()));
+    let recorder = Recorder { link: peer.link.clone(), messages: messages.clone() };
+    let agent = AgentDriver::new(
+        peer.store.clone(),
+        peer.keys.clone(),
+        Arc::new(recorder),
+        world.clock.clone(),
+        Arc::new(SeededRandom::new(2)),
+    );
+    let strings = block_on(async {
+        let new = world.server.create_code().await;
+        let code = new.code.as_ref().unwrap().expose();
+        let name = Name::new("Reykjavík 2, hall B").unwrap();
+        let mut enrolling = agent
+            .enroll(EnrollmentCode::parse(code).unwrap(), "https://fleet.example", name.clone())
+            .await
+            .unwrap();
+        assert!(matches!(enrolling.poll().await.unwrap(), EnrollmentProgress::AskToJoin { .. }));
+        assert_eq!(enrolling.join().await.unwrap(), EnrollmentProgress::Waiting);
+        let fingerprint = *enrolling.fingerprint();
+        let agent_id = world.server.agent_of(&new).await.unwrap();
+        let api_key = world.server.confirm(&new, agent_id, fingerprint).await.unwrap();
+        world.advance(Duration::from_secs(2));
+        assert_eq!(enrolling.poll().await.unwrap(), EnrollmentProgress::Enrolled);
+        let online = agent.handshake().await.unwrap();
+        vec![
+            text("valid-enrollment-code", 0, code),
+            text("valid-enrollment-code-upper-case", 0, &format!("  {}\n", code.to_ascii_uppercase())),
+            text("valid-api-key", 1, api_key.expose()),
+            text(
+                "valid-api-key-with-its-digits-again",
+                1,
+                "fleet_adf21c03_SfydnkqHaLAWP_adfr1c03_SfyWvuO05t_adf21c03A",
+            ),
+            text("valid-session-token", 2, online.session.token.expose()),
+            text("valid-fingerprint", 3, &fingerprint.to_string()),
+            text("valid-fingerprint-as-typed", 3, &fingerprint.to_string().to_lowercase().replace('-', " ")),
+            text("valid-endpoint-mac", 4, "mac:02005e10c0de"),
+            text("valid-endpoint-serial", 4, "sn:PM-0001 x"),
+            text("valid-name", 5, name.as_str()),
+            tagged("valid-made-code", 6, &(0..48).collect::<Vec<u8>>()),
+            tagged(
+                "valid-made-code-four-typos",
+                6,
+                &(0..48).chain(*b"\x05q\x06p\x20z\x57l").collect::<Vec<u8>>(),
+            ),
+        ]
+    });
+    let messages = messages.lock().unwrap().clone();
+    (strings, messages)
+}
+
+fn broken_strings() -> Seeds {
+    vec![
+        seed("empty", ""),
+        tagged("name-not-utf8", 5, &[0xff; 4]),
+        text("name-with-reordering", 5, "site\u{202e}1"),
+        text("name-with-line-end", 5, "site-1\n"),
+        text("endpoint-upper-case", 4, "mac:02005E10C0DE"),
+        text("enrollment-code-of-another-kind", 0, "fenx1qqqqqqqqqqqqqqqq"),
+    ]
+}
+
+fn other_messages() -> Seeds {
+    let at = Some(timestamp(UnixMillis::new(1_764_000_000_123).unwrap()));
+    let payload = encode_samples(&[sample()]);
+    let hello = v1::ControlHello { agent_version: "0.1.0".to_owned() };
+    let ack = v1::ControlAck {
+        command_id: "c-1".to_owned(),
+        error_message: "the miner refused".to_owned(),
+        code: v1::AckCode::Unauthenticated.into(),
+        ..Default::default()
+    };
+    let command = v1::ControlCommand {
+        command_id: "c-1".to_owned(),
+        payload: Bytes::from_static(b"\x0a\x00"),
+        actor: "user:1".to_owned(),
+        sequence: 1_764_000_000_123,
+        expires_at: at,
+        signature: Bytes::from_static(&[7; 64]),
+    };
+    let goaway = v1::ControlGoaway { reason: "revoked".to_owned() };
+    let request = |kind| v1::ControlStreamRequest { kind: Some(kind) }.encode_to_vec();
+    let response = |kind| v1::ControlStreamResponse { kind: Some(kind) }.encode_to_vec();
+    use v1::control_stream_request::Kind as Request;
+    use v1::control_stream_response::Kind as Response;
+    let telemetry = v1::UploadTelemetryRequest { payload, captured_at: at, sequence: 1 };
+    let events = v1::UploadEventsRequest { payload: encode_events(&events()), captured_at: at, sequence: 2 };
+    let counted = v1::UploadTelemetryResponse {
+        accepted_count: 2,
+        durable_sequence: 1_764_000_000_125,
+        rejected_count: 1,
+    };
+    let no_events = v1::UploadEventsResponse { accepted_count: 0, durable_sequence: 0, rejected_count: 0 };
+    let beat = v1::UploadHeartbeatRequest { sent_at: at, agent_version: "0.1.0".to_owned() };
+    let mut late = beat.clone();
+    late.sent_at.as_mut().unwrap().nanos += 1;
+    vec![
+        tagged("valid-upload-telemetry-request", 6, &telemetry.encode_to_vec()),
+        tagged("valid-upload-telemetry-response", 7, &counted.encode_to_vec()),
+        tagged("valid-upload-events-request", 8, &events.encode_to_vec()),
+        tagged("valid-upload-events-response", 9, &no_events.encode_to_vec()),
+        tagged("valid-heartbeat-request", 10, &beat.encode_to_vec()),
+        tagged(
+            "valid-heartbeat-response",
+            11,
+            &v1::UploadHeartbeatResponse { received_at: at }.encode_to_vec(),
+        ),
+        tagged("valid-control-hello", 12, &request(Request::Hello(hello))),
+        tagged("valid-control-ack", 12, &request(Request::Ack(ack))),
+        tagged(
+            "valid-control-accepted",
+            13,
+            &response(Response::Accepted(v1::ControlAccepted { server_time: at })),
+        ),
+        tagged("valid-control-command", 13, &response(Response::Command(command))),
+        tagged("valid-control-goaway", 13, &response(Response::Goaway(goaway))),
+        tagged("heartbeat-with-fraction-of-a-millisecond", 10, &late.encode_to_vec()),
+        tagged("control-without-kind", 13, &[]),
+        tagged("no-such-message", 255, &[]),
+    ]
+}
+
+fn sample() -> Sample {
+    Sample {
+        endpoint: Endpoint::mac([2, 0, 0x5e, 0x10, 0xc0, 0xde]).unwrap(),
+        taken_at: UnixMillis::new(1_764_000_000_000).unwrap(),
+        status: MinerStatus::Mining,
+        hashrate_hs: Some(1.02e14),
+        power_w: Some(3276.5),
+        efficiency_j_per_th: Some(32.1),
+        temperature_c: Some(-4.5),
+        fan_rpm: vec![4800, 0, 4920],
+        boards: (0..3)
+            .map(|index| BoardSample {
+                index,
+                hashrate_hs: Some(3.4e13),
+                temperature_c: None,
+                working_chips: Some(126 * index),
+            })
+            .collect(),
+        uptime_s: Some(86_400),
+    }
+}
+
+fn events() -> Vec<Event> {
+    let at = UnixMillis::new(1_764_000_000_000).unwrap();
+    let endpoint = Endpoint::serial("PM-0001").unwrap();
+    let discovery = Discovery {
+        endpoint: endpoint.clone(),
+        address: "192.0.2.7:80".to_owned(),
+        make: "Proto".to_owned(),
+        model: "Rig".to_owned(),
+        firmware: "1.0.0".to_owned(),
+        serial: Some("CB-0002".to_owned()),
+        mac: Some([2, 0, 0x5e, 0x10, 0xc0, 0xde]),
+        driver: "proto".to_owned(),
+    };
+    let changed = |from, to| EventKind::StatusChanged { endpoint: endpoint.clone(), from, to };
+    vec![
+        Event { at, kind: EventKind::Discovered(discovery) },
+        Event { at, kind: changed(None, MinerStatus::AuthNeeded) },
+        Event { at, kind: changed(Some(MinerStatus::AuthNeeded), MinerStatus::Mining) },
+    ]
+}
+
+fn payloads() -> Seeds {
+    let down =
+        Sample::status_only(Endpoint::serial("A").unwrap(), UnixMillis::EPOCH, MinerStatus::Unreachable);
+    let mut not_a_number = sample();
+    not_a_number.power_w = Some(f64::NAN);
+    vec![
+        tagged("valid-sample", 0, &encode_samples(&[sample()])),
+        tagged("valid-samples", 0, &encode_samples(&[sample(), down.clone()])),
+        tagged("valid-sample-status-only", 0, &encode_samples(&[down])),
+        tagged("valid-events", 1, &encode_events(&events())),
+        tagged("valid-discovery", 1, &encode_events(&events()[..1])),
+        tagged("valid-status-change", 1, &encode_events(&events()[1..2])),
+        tagged("sample-not-a-number", 0, &encode_samples(&[not_a_number])),
+        tagged("no-sample", 0, &[]),
+        tagged("no-event", 1, &[]),
+        seed("empty", ""),
+    ]
+}

@@ -1,0 +1,78 @@
+//! What the fuzz targets run: plain functions that panic where a promise is broken.
+//!
+//! Each has a corpus in `corpus/`, which the tests here replay. A file whose name starts with `valid-` must be
+//! taken, so what is on the wire and on paper today stays readable; any other file may be refused.
+#![forbid(unsafe_code)]
+
+mod code;
+mod payloads;
+mod proto_messages;
+
+/// How far an input came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It was refused, as nearly everything is.
+    Refused,
+    /// It was taken, and what was made of it survived the way back.
+    Taken,
+}
+
+/// Strings that people and programs handle: the first byte picks a kind, the rest is the text. What is taken is taken
+/// again in its own written form, and a code with up to four wrong characters is refused.
+pub fn code(data: &[u8]) {
+    code::run(data);
+}
+
+/// Messages of agentgateway.v1: the first byte picks one, the rest is the message. What the rules and conversions
+/// take is the same after a way through the domain, through protobuf and through JSON.
+pub fn proto_messages(data: &[u8]) {
+    proto_messages::run(data);
+}
+
+/// Payloads of uploads: samples if the first byte is 0, events if it is 1. What is taken is the same after
+/// encoding it again.
+pub fn payloads(data: &[u8]) {
+    payloads::run(data);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::Outcome;
+
+    fn replay(target: &str, run: fn(&[u8]) -> Outcome) {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+        let mut files: Vec<_> =
+            fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        let mut valid = 0;
+        for file in &files {
+            let name = file.file_name().unwrap().to_str().unwrap();
+            // Printed only when the test fails: the last line names the file.
+            println!("{target}/{name}");
+            let outcome = run(&fs::read(file).unwrap());
+            if name.starts_with("valid-") {
+                assert_eq!(outcome, Outcome::Taken, "{target}/{name} is no longer taken");
+                valid += 1;
+            }
+        }
+        assert!(valid > 0 && valid < files.len(), "{target}: {valid} of {} files are valid", files.len());
+    }
+
+    #[test]
+    fn code() {
+        replay("code", super::code::run);
+    }
+
+    #[test]
+    fn payloads() {
+        replay("payloads", super::payloads::run);
+    }
+
+    #[test]
+    fn proto_messages() {
+        replay("proto_messages", super::proto_messages::run);
+    }
+}
