@@ -80,10 +80,9 @@ async fn enroll_and_handshake() -> anyhow::Result<()> {
     let challenge = server.begin(expect.request()).await?;
     let needs = disk.save(expect.challenge(challenge, clock.monotonic())?).verify()?;
     let signature = keys.identity.sign(needs.to_sign().as_bytes());
-    let expect = needs.signed(signature)?;
-    let sent = clock.monotonic();
+    let expect = needs.signed(signature, clock.monotonic())?;
     let reply = server.complete(expect.request().clone()).await?;
-    let online = disk.save(expect.session(reply, sent, clock.monotonic())?);
+    let online = disk.save(expect.session(reply, clock.monotonic())?);
 
     let caller = server.authenticate(&online.session.token.hash()).await?;
     ensure!(caller.agent_id == agent_id, "the session is another agent's");

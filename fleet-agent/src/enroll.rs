@@ -41,6 +41,12 @@ pub trait Attendant: Send {
     /// Asks for the api_key that the operator was shown: the server does not deliver it any more.
     fn api_key(&mut self) -> BoxFuture<'_, Result<ApiKey, PromptError>>;
 
+    /// Waits for an api_key that the person pastes meanwhile, unasked. To be dropped and called again as the server is
+    /// asked: what was pasted in between must not be lost. Never ready if nothing can be pasted.
+    fn pasted(&mut self) -> BoxFuture<'_, ApiKey> {
+        Box::pin(std::future::pending())
+    }
+
     /// Something takes longer; for people.
     fn notice(&mut self, text: &str);
 }
@@ -119,6 +125,7 @@ impl Enrollment {
                 self.driver.enroll(code, server.as_str(), name).await.map_err(EnrollFailure::of)?;
             match self.confirmed(&mut enrolling, attendant).await? {
                 Confirmed::HasApiKey => {}
+                Confirmed::Online(online) => return Ok(Enrolled::Online(online)),
                 Confirmed::NeedsApiKey => {
                     return self.paste(attendant).await.map(Box::new).map(Enrolled::Online);
                 }
@@ -172,7 +179,21 @@ impl Enrollment {
                     pause = backoff.pause_after(asked).max(POLL);
                 }
             }
-            sleep(pause).await;
+            if !was_shown {
+                sleep(pause).await;
+                continue;
+            }
+            let pasted = tokio::select! {
+                () = sleep(pause) => continue,
+                pasted = attendant.pasted() => pasted,
+            };
+            match self.handshake(Some(pasted)).await {
+                Ok(online) => return Ok(Confirmed::Online(Box::new(online))),
+                Err(EnrollFailure::ApiKeyRefused) => {
+                    attendant.notice("the server does not accept this api_key")
+                }
+                Err(other) => return Err(other),
+            }
         }
     }
 
@@ -216,6 +237,7 @@ impl Enrollment {
 
 enum Confirmed {
     HasApiKey,
+    Online(Box<Online>),
     NeedsApiKey,
     NotYet,
 }

@@ -1,5 +1,6 @@
 //! The agent's binary.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use fleet_agent::cli::{LogFormat, run_cli};
@@ -8,7 +9,9 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     run_cli(std::env::args_os(), |format| {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let color = std::io::stderr().is_terminal();
+        let log =
+            tracing_subscriber::fmt().with_env_filter(filter).with_ansi(color).with_writer(std::io::stderr);
         match format {
             LogFormat::Json => log.json().init(),
             LogFormat::Human | _ => log.init(),

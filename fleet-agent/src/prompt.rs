@@ -71,6 +71,20 @@ pub fn confirm(question: &str) -> Result<bool, PromptError> {
 
 /// Reads one line. The standard library's buffer keeps what it read ahead, so the next secret of a
 /// pipe is still there for the next call.
+/// A line that nobody asked for, without a prompt; at a terminal without echo.
+///
+/// # Errors
+/// [`PromptError::Ended`] at the end of standard input.
+pub fn unasked() -> Result<Zeroizing<String>, PromptError> {
+    const WHAT: &str = "a line";
+    if is_interactive() {
+        return rpassword::read_password()
+            .map(Zeroizing::new)
+            .map_err(|source| PromptError::Io { what: WHAT, source });
+    }
+    line(WHAT)
+}
+
 fn line(what: &'static str) -> Result<Zeroizing<String>, PromptError> {
     read_line(&mut io::stdin().lock(), what)
 }

@@ -33,14 +33,21 @@ struct Person {
     shown: mpsc::UnboundedSender<Fingerprint>,
     organizations: Vec<String>,
     pastes: Vec<ApiKey>,
+    unasked: Option<mpsc::UnboundedReceiver<ApiKey>>,
     notices: Vec<String>,
 }
 
 impl Person {
     fn new(joins: bool) -> (Self, mpsc::UnboundedReceiver<Fingerprint>) {
         let (shown, seen) = mpsc::unbounded_channel();
-        let person =
-            Self { joins, shown, organizations: Vec::new(), pastes: Vec::new(), notices: Vec::new() };
+        let person = Self {
+            joins,
+            shown,
+            organizations: Vec::new(),
+            pastes: Vec::new(),
+            unasked: None,
+            notices: Vec::new(),
+        };
         (person, seen)
     }
 }
@@ -58,6 +65,15 @@ impl Attendant for Person {
     fn api_key(&mut self) -> BoxFuture<'_, Result<ApiKey, PromptError>> {
         let key = self.pastes.pop().expect("the test has no more to paste");
         Box::pin(async { Ok(key) })
+    }
+
+    fn pasted(&mut self) -> BoxFuture<'_, ApiKey> {
+        Box::pin(async {
+            match &mut self.unasked {
+                Some(pastes) => pastes.recv().await.expect("the test has no more to paste"),
+                None => std::future::pending().await,
+            }
+        })
     }
 
     fn notice(&mut self, text: &str) {
@@ -225,6 +241,31 @@ async fn the_api_key_is_pasted_where_the_server_does_not_deliver_it_any_more() {
     assert!(matches!(outcome, Enrolled::Online(_)));
     assert_eq!(person.notices.len(), 1, "the wrong key was refused: {:?}", person.notices);
     assert!(fs::read_to_string(home.path().join("api-key")).unwrap().contains(api_key.expose()));
+}
+
+#[tokio::test]
+async fn an_api_key_may_be_pasted_while_the_agent_waits() {
+    let server = Running::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let (new, code) = server.stub.create_code().await;
+    let (mut person, mut shown) = Person::new(true);
+    let (paste, pastes) = mpsc::unbounded_channel();
+    person.unasked = Some(pastes);
+    // A wrong one changes nothing.
+    paste.send(ApiKey::generate(&OsRandom).unwrap()).unwrap();
+    let stub = Arc::clone(&server.stub);
+    let operator = tokio::spawn(async move {
+        let fingerprint = shown.recv().await.unwrap();
+        let api_key = stub.confirm(&new, fingerprint).await.unwrap();
+        paste.send(api_key).unwrap();
+        // Held, so that the person could go on pasting.
+        paste
+    });
+    let outcome = enroll(home.path(), &server.url(), &code, &mut person).await.unwrap();
+    assert!(matches!(outcome, Enrolled::Online(_)));
+    assert_eq!(person.notices, ["the server does not accept this api_key"]);
+    drop(operator.await.unwrap());
+    assert_eq!(stage(home.path()), Some(EnrollmentStage::Enrolled));
 }
 
 /// The first call to a server behind TLS, with these certificates to verify it by.

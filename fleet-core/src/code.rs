@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32m, Hrp};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::manifest::Pin;
 use crate::random::{RandomError, SecureRandom};
@@ -53,7 +53,7 @@ impl fmt::Debug for SecretHash {
 
 /// An enrollment code: 88 characters, bech32m with the prefix `fenr` (BIP 350), of 32 random
 /// bytes and the [`Pin`] of the manifest in force when it was made.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, ZeroizeOnDrop)]
 pub struct EnrollmentCode {
     text: String,
     #[zeroize(skip)]
@@ -169,7 +169,7 @@ impl fmt::Debug for EnrollmentCode {
 /// An api_key: `fleet_`, 8 hex digits, `_`, 43 base64url characters; 58 in all.
 ///
 /// The digits stand in listings, so that people can tell keys apart; the rest is the secret.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, ZeroizeOnDrop)]
 pub struct ApiKey(String);
 
 /// The text is no api_key.
@@ -229,7 +229,7 @@ impl fmt::Debug for ApiKey {
 }
 
 /// A session token: 43 base64url characters of 32 random bytes.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, ZeroizeOnDrop)]
 pub struct SessionToken(String);
 
 /// The text is no session token.

@@ -1,10 +1,11 @@
-//! Enrollment, handshake and sealing for Bitcoin mining fleets, as pure state machines.
+//! Enrollment and handshake for Bitcoin mining fleets, as pure state machines.
 //!
 //! A fleet has a **server**, which owns API, storage and fleet state, and **agents** next to the
 //! miners, which own miner I/O and dial out. This crate is what both sides agree on, to the byte:
-//! it knows no sockets, files, clocks, runtimes or databases. You bring those, behind five small
-//! traits: [`store::ServerStore`] or [`store::AgentStore`], [`transport::Transport`],
-//! [`time::Clock`], [`random::SecureRandom`] and [`keys::Signer`].
+//! it knows no sockets, files, clocks, runtimes or databases. You bring those, behind small traits: on
+//! both sides [`time::Clock`], [`random::SecureRandom`] and [`keys::Signer`]; on a server
+//! [`store::ServerStore`]; on an agent [`store::AgentStore`], [`store::AgentKeyStore`],
+//! [`keys::Opener`] and [`transport::Transport`].
 //!
 //! # An enrollment and a handshake, both peers in memory
 //!

@@ -86,6 +86,16 @@ pub enum ManifestError {
     /// revoked is not strictly ascending.
     #[error("org_manifest.revoked must be strictly ascending")]
     RevokedOrder,
+    /// A list is longer than a peer takes.
+    #[error("org_manifest.{field} must have at most {max} items, got {got}")]
+    TooMany {
+        /// The list.
+        field: &'static str,
+        /// How many items it may have.
+        max: usize,
+        /// How many it has.
+        got: usize,
+    },
     /// A key serves two roles.
     #[error("org_manifest: {0}")]
     Key(#[from] KeyError),
@@ -116,6 +126,11 @@ pub struct OrgManifest {
 }
 
 impl OrgManifest {
+    /// How many operator keys a manifest may list.
+    pub const MAX_OPERATORS: usize = 256;
+    /// How many revoked keys a manifest may list.
+    pub const MAX_REVOKED: usize = 16_384;
+
     /// Checks what the protocol demands of a manifest besides its signature.
     ///
     /// # Errors
@@ -123,6 +138,14 @@ impl OrgManifest {
     pub fn validate(&self) -> Result<(), ManifestError> {
         if self.epoch < 1 {
             return Err(ManifestError::Epoch { got: self.epoch });
+        }
+        for (field, max, got) in [
+            ("operator_pubkeys", Self::MAX_OPERATORS, self.operators.len()),
+            ("revoked", Self::MAX_REVOKED, self.revoked.len()),
+        ] {
+            if got > max {
+                return Err(ManifestError::TooMany { field, max, got });
+            }
         }
         if !self.operators.is_sorted_by(|a, b| a < b) {
             return Err(ManifestError::OperatorOrder);

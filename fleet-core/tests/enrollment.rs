@@ -224,6 +224,7 @@ fn a_used_code_is_refused_to_others_and_the_operator_sees_it() {
     block_on(world.server.driver.register(Forge::new(&code, 1).signed())).unwrap();
     let agent = enrollment_of(&world, &code).agent;
     for seed in [2, 3] {
+        world.advance(Duration::from_secs(1));
         let error = block_on(world.server.driver.register(Forge::new(&code, seed).signed())).unwrap_err();
         let refusal = Refusal::from(error);
         assert_eq!((refusal.code, refusal.message.as_str()), (Code::Unauthenticated, UNAUTHENTICATED));
@@ -231,6 +232,12 @@ fn a_used_code_is_refused_to_others_and_the_operator_sees_it() {
     let after = enrollment_of(&world, &code);
     assert_eq!(after.agent, agent, "the first agent is as it was");
     assert_eq!(after.enrollment.unwrap().record.second_uses, 2);
+
+    // A flood of them is refused alike, and counted once a second.
+    for seed in 4..20 {
+        block_on(world.server.driver.register(Forge::new(&code, seed).signed())).unwrap_err();
+    }
+    assert_eq!(enrollment_of(&world, &code).enrollment.unwrap().record.second_uses, 2);
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Enrolled {
         self.world.advance(Duration::from_secs(1));
         let needs = self.receive(expect, response).unwrap().saved().verify().unwrap();
         let signature = block_on(self.keyring().identity.sign(needs.to_sign().as_bytes())).unwrap();
-        needs.signed(signature).unwrap().request().clone()
+        needs.signed(signature, self.world.clock.monotonic()).unwrap().request().clone()
     }
 }
 
@@ -292,10 +292,10 @@ fn server_time_at_the_agent_is_counted_from_the_sending_of_begin() {
     e.world.advance(Duration::from_secs(2));
     let needs = e.receive(expect, response).unwrap().saved().verify().unwrap();
     let signature = block_on(e.keyring().identity.sign(needs.to_sign().as_bytes())).unwrap();
-    let expect = needs.signed(signature).unwrap();
+    let expect = needs.signed(signature, e.world.clock.monotonic()).unwrap();
     let reply = block_on(e.world.server.driver.complete(expect.request().clone())).unwrap();
     let now = e.world.clock.monotonic();
-    let online = expect.session(reply, now, now).unwrap().saved();
+    let online = expect.session(reply, now).unwrap().saved();
     assert_eq!(online.server_time.at(sent), at_server);
     assert_eq!(online.server_time.at(now), at_server.saturating_add(Duration::from_secs(5)));
     // The agent's own wall clock has no part in it.

@@ -11,12 +11,14 @@ use fleet_core::{
     name::Name,
     random::OsRandom,
 };
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 use super::{
     AgentArgs, ServerArgs,
     exit::{Exit, Failure},
     options::Problems,
-    terminal::{asked, say, tell},
+    terminal::{EchoRestored, asked, say, tell},
 };
 use crate::{
     clock::SystemClock,
@@ -79,8 +81,10 @@ pub(super) async fn enroll(args: &AgentArgs, enroll: &EnrollArgs) -> Result<(), 
         Arc::clone(&random) as _,
     )
     .with_probe(probe::from_environment());
+    // A line that is read without echo may still be waited for at the end.
+    let _echo = EchoRestored::new();
     let enrollment = Enrollment { driver, store, random, wait: !enroll.no_wait };
-    let mut terminal = Terminal { name: name.clone(), yes: enroll.yes, wait: !enroll.no_wait };
+    let mut terminal = Terminal { name: name.clone(), yes: enroll.yes, wait: !enroll.no_wait, lines: None };
     match enrollment.run(code, &server, name, &mut terminal).await? {
         Enrolled::Online(_) => {
             let state = directory.public_state()?;
@@ -105,6 +109,21 @@ struct Terminal {
     name: Name,
     yes: bool,
     wait: bool,
+    /// Lines that are entered unasked, once anybody waits for them.
+    lines: Option<mpsc::Receiver<Zeroizing<String>>>,
+}
+
+/// Reads lines without echo for as long as there are any. The thread ends with the process.
+fn pasted_lines() -> mpsc::Receiver<Zeroizing<String>> {
+    let (sender, lines) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        while let Ok(line) = prompt::unasked() {
+            if !line.trim().is_empty() && sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 impl Attendant for Terminal {
@@ -126,12 +145,31 @@ impl Attendant for Terminal {
         ));
         if self.wait {
             say(format_args!(
-                "Waiting for confirmation. It is safe to stop here and to run this again with the same code."
+                "Waiting for confirmation. It is safe to stop here and to run this again with the same code.\n\
+                 The api_key comes by itself; if you were given it to paste, paste it here and press Enter."
             ));
         }
     }
 
+    fn pasted(&mut self) -> BoxFuture<'_, ApiKey> {
+        let lines = self.lines.get_or_insert_with(pasted_lines);
+        Box::pin(async move {
+            loop {
+                match lines.recv().await.map(|line| ApiKey::parse(&line)) {
+                    Some(Ok(key)) => return key,
+                    Some(Err(error)) => tell(error),
+                    // Standard input is at its end.
+                    None => std::future::pending().await,
+                }
+            }
+        })
+    }
+
     fn api_key(&mut self) -> BoxFuture<'_, Result<ApiKey, PromptError>> {
+        if self.lines.is_some() {
+            say(format_args!("Paste the api_key that the confirmation showed:"));
+            return Box::pin(async { Ok(self.pasted().await) });
+        }
         Box::pin(async {
             loop {
                 let text = asked(|| prompt::secret("the api_key that the confirmation showed")).await?;

@@ -29,17 +29,29 @@ pub(super) async fn asked<T: Send + 'static>(
         .unwrap_or_else(|error| Err(PromptError::Io { what: "the answer", source: error.into() }))
 }
 
+/// Puts the terminal back as it was: a prompt for a secret turns echo off, and may be left waiting.
+pub(super) struct EchoRestored(Option<Termios>);
+
+impl EchoRestored {
+    pub(super) fn new() -> Self {
+        Self(tcgetattr(io::stdin()).ok())
+    }
+}
+
+impl Drop for EchoRestored {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
 /// Runs a command that may prompt. SIGINT ends it as a crash would, which every command survives,
 /// but with the terminal as it was: a prompt for a secret turns echo off.
 pub(super) async fn interruptible(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    let before: Option<Termios> = tcgetattr(io::stdin()).ok();
+    let _echo = EchoRestored::new();
     tokio::select! {
         outcome = command => outcome,
-        _ = tokio::signal::ctrl_c() => {
-            if let Some(before) = before {
-                let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
-            }
-            Err(Failure::because(Exit::Failure, "interrupted"))
-        }
+        _ = tokio::signal::ctrl_c() => Err(Failure::because(Exit::Failure, "interrupted")),
     }
 }

@@ -9,6 +9,7 @@ use crate::enrollment::agent::{
 use crate::fingerprint::Fingerprint;
 use crate::handshake::agent::{HandshakeError, Online, begin as begin_handshake};
 use crate::keys::{AgentKeyring, AgentSecretKeys, KeyError, OpenError, SignerError};
+use crate::manifest::SignedManifest;
 use crate::name::Name;
 use crate::random::{RandomError, SecureRandom};
 use crate::store::{AgentKeyStore, AgentState, AgentStore, CommitError, Counters, StoreError};
@@ -189,12 +190,11 @@ impl AgentDriver {
         let expect = self.save(expect.challenge(response, self.clock.monotonic())?).await?;
         let needs = expect.verify()?;
         let signature = keyring.identity.sign(needs.to_sign().as_bytes()).await?;
-        let expect = needs.signed(signature)?;
+        let expect = needs.signed(signature, self.clock.monotonic())?;
         self.probe.reached(Point::AgentChallengeSigned);
-        let sent = self.clock.monotonic();
         let response = self.transport.complete(expect.request().clone()).await?;
         self.probe.reached(Point::AgentCompleteAnswered);
-        let online = self.save(expect.session(response, sent, self.clock.monotonic())?).await?;
+        let online = self.save(expect.session(response, self.clock.monotonic())?).await?;
         self.probe.reached(Point::AgentSessionSaved);
         Ok(online)
     }
@@ -203,18 +203,19 @@ impl AgentDriver {
         Ok(self.store.load().await?.map(|versioned| versioned.record))
     }
 
-    /// Saves a machine's state. One process owns the store, and only this driver changes what it
-    /// keeps, but for the counters, which uploads move on meanwhile: the higher ones stay.
+    /// Saves a machine's state. Meanwhile uploads may have moved the counters on, and another call of this driver may
+    /// have stored a newer manifest, an api_key or a session: none of that is taken back.
     async fn save<T>(&self, step: NeedsSave<T>) -> Result<T, AgentError> {
         let Some(state) = step.state() else { return Ok(step.saved()) };
         let mut outcome = Err(CommitError::Stale);
         for _ in 0..ATTEMPTS {
             let held = self.store.load().await?;
-            let counters = match &held {
-                Some(held) if held.record.keys == state.keys => held.record.counters.max(state.counters),
-                Some(_) | None => state.counters,
+            let state = match &held {
+                Some(held) if held.record.keys == state.keys && held.record.code == state.code => {
+                    state.clone().merge(&held.record)
+                }
+                Some(_) | None => state.clone(),
             };
-            let state = AgentState { counters, ..state.clone() };
             outcome = self.store.commit(state, held.map(|held| held.version)).await;
             if !matches!(outcome, Err(CommitError::Stale)) {
                 break;
@@ -222,6 +223,24 @@ impl AgentDriver {
         }
         outcome?;
         Ok(step.saved())
+    }
+}
+
+impl AgentState {
+    /// This state, later than `held`, which it was not made from.
+    fn merge(self, held: &Self) -> Self {
+        let newer = |held: &SignedManifest| {
+            self.manifest.as_ref().is_none_or(|own| held.manifest().epoch > own.manifest().epoch)
+        };
+        Self {
+            manifest: held.manifest.clone().filter(newer).or(self.manifest),
+            joined: self.joined || held.joined,
+            agent_id: self.agent_id.or(held.agent_id),
+            api_key: self.api_key.or_else(|| held.api_key.clone()),
+            session: self.session.or_else(|| held.session.clone()),
+            counters: self.counters.max(held.counters),
+            ..self
+        }
     }
 }
 
@@ -254,37 +273,41 @@ impl Enrolling {
         let request = match &self.phase {
             Phase::Asking(expect) => expect.request().clone(),
             Phase::Joining(ask) => return Ok(ask_to_join(ask)),
-            Phase::Over => return Err(EnrollError::AlreadyEnrolled.into()),
+            Phase::Over => return Err(EnrollError::Over.into()),
         };
         let answer = self.driver.transport.register(request).await?;
         self.driver.probe.reached(Point::AgentRegisterAnswered);
-        match core::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Asking(expect) => {
-                let step = expect.answer(answer)?;
-                let progress = self.driver.save(step).await?;
-                self.driver.probe.reached(Point::AgentManifestSaved);
-                self.go_on(progress).await
-            }
-            Phase::Joining(_) | Phase::Over => Err(EnrollError::AlreadyEnrolled.into()),
-        }
+        let Phase::Asking(expect) = &self.phase else { return Err(EnrollError::Over.into()) };
+        // The phase stays until everything is saved: if that fails, or this future is dropped, asking again goes on.
+        let step = self.judged(expect.duplicate().answer(answer))?;
+        let progress = self.driver.save(step).await?;
+        self.driver.probe.reached(Point::AgentManifestSaved);
+        self.go_on(progress).await
     }
 
-    /// The agent joins the organization.
+    /// An error of enrollment ends it.
+    fn judged<T>(&mut self, outcome: Result<T, EnrollError>) -> Result<T, AgentError> {
+        if outcome.is_err() {
+            self.phase = Phase::Over;
+        }
+        Ok(outcome?)
+    }
+
+    /// The agent joins the organization. If saving that fails it can be called again. Once the question was answered
+    /// it changes nothing.
     ///
     /// # Errors
     /// [`AgentError`].
     pub async fn join(&mut self) -> Result<EnrollmentProgress, AgentError> {
-        match core::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Joining(ask) => {
-                let progress = self.driver.save(ask.join()?).await?;
-                self.driver.probe.reached(Point::AgentJoined);
-                self.go_on(progress).await
-            }
-            phase @ (Phase::Asking(_) | Phase::Over) => {
-                self.phase = phase;
-                Ok(EnrollmentProgress::Waiting)
-            }
-        }
+        let ask = match &self.phase {
+            Phase::Joining(ask) => ask.duplicate(),
+            Phase::Asking(_) => return Ok(EnrollmentProgress::Waiting),
+            Phase::Over => return Err(EnrollError::Over.into()),
+        };
+        let step = self.judged(ask.join())?;
+        let progress = self.driver.save(step).await?;
+        self.driver.probe.reached(Point::AgentJoined);
+        self.go_on(progress).await
     }
 
     async fn go_on(&mut self, progress: Progress) -> Result<EnrollmentProgress, AgentError> {
@@ -298,13 +321,18 @@ impl Enrolling {
                 self.phase = Phase::Asking(expect);
                 Ok(EnrollmentProgress::Waiting)
             }
-            Progress::NeedsApiKey => Ok(EnrollmentProgress::NeedsApiKey),
+            Progress::NeedsApiKey => {
+                self.phase = Phase::Over;
+                Ok(EnrollmentProgress::NeedsApiKey)
+            }
             Progress::Open(needs) => {
                 let info = needs.info();
                 let opened = self.keyring.sealing.open(info.as_bytes(), needs.sealed()).await?;
                 self.driver.probe.reached(Point::AgentApiKeyOpened);
-                self.driver.save(needs.opened(&opened)?).await?;
+                let step = self.judged(needs.opened(&opened))?;
+                self.driver.save(step).await?;
                 self.driver.probe.reached(Point::AgentApiKeySaved);
+                self.phase = Phase::Over;
                 Ok(EnrollmentProgress::Enrolled)
             }
         }

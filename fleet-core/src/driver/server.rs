@@ -13,7 +13,9 @@ use crate::handshake::server::{
 };
 use crate::handshake::{BeginRequest, BeginResponse, CompleteRequest, CompleteResponse};
 use crate::id::{EnrollmentId, OrgId};
-use crate::keys::{CommandPublicKey, KeyError, RecoveryPublicKey, RootPublicKey, Signer, SignerError};
+use crate::keys::{
+    CommandPublicKey, KeyError, KeyRole, RecoveryPublicKey, RootPublicKey, Signer, SignerError,
+};
 use crate::manifest::{ManifestError, OrgManifest, SignedManifest};
 use crate::name::Name;
 use crate::policy::Policy;
@@ -62,6 +64,12 @@ pub enum ServerError {
     /// There is no such organization.
     #[error("no such organization")]
     Organization,
+    /// The stored manifest names other keys than this server's.
+    #[error("the stored manifest's {role} is not this server's")]
+    OtherKey {
+        /// Which key.
+        role: KeyRole,
+    },
     /// The organization could not be made.
     #[error("the organization's manifest: {0}")]
     Manifest(#[from] ManifestError),
@@ -92,7 +100,9 @@ impl From<ServerError> for Refusal {
             ServerError::End(error) => error.into(),
             ServerError::Revoke(error) => error.into(),
             ServerError::Organization => Self::new(Code::NotFound, error),
-            ServerError::Manifest(_) | ServerError::Key(_) => Self::new(Code::Internal, "internal error"),
+            ServerError::Manifest(_) | ServerError::Key(_) | ServerError::OtherKey { .. } => {
+                Self::new(Code::Internal, "internal error")
+            }
             ServerError::Random(_)
             | ServerError::Signer(_)
             | ServerError::Store(_)
@@ -200,9 +210,19 @@ impl ServerDriver {
         request: CreateCode,
         operator: &Operator,
     ) -> Result<NewCode, ServerError> {
+        if self.keys.root.is_none() && request.code_sha256.is_none() {
+            return Err(CreateCodeError::HashRequired.into());
+        }
         for _ in 0..ATTEMPTS {
+            if let Some(hash) = request.code_sha256 {
+                let code = SecretHash::from_bytes(hash);
+                if self.load(Query::EnrollmentByCode(code)).await?.is_some() {
+                    return Err(CreateCodeError::CodeTaken.into());
+                }
+            }
             let found = self.load(Query::Organization(operator.org_id)).await?;
             let found = found.ok_or(ServerError::Organization)?;
+            self.check_keys(&found)?;
             let now = self.clock.now();
             let random = self.random.as_ref();
             let step = create_code(request, operator, &found, now, &self.policy, random)?;
@@ -221,6 +241,7 @@ impl ServerDriver {
         for _ in 0..ATTEMPTS {
             let register = Register::new(request.clone());
             let found = self.load(register.query()).await?;
+            found.as_ref().map_or(Ok(()), |found| self.check_keys(found))?;
             let outcome = register.resolve(found, self.clock.now(), &self.policy, self.random.as_ref())?;
             self.probe.reached(Point::ServerRegisterDecided);
             match outcome {
@@ -247,6 +268,7 @@ impl ServerDriver {
     pub async fn confirm(&self, request: Confirm) -> Result<ApiKey, ServerError> {
         for _ in 0..ATTEMPTS {
             let found = self.load(request.query()).await?;
+            found.as_ref().map_or(Ok(()), |found| self.check_keys(found))?;
             let now = self.clock.now();
             let step = request.clone().resolve(found, now)?;
             self.probe.reached(Point::ServerConfirmDecided);
@@ -298,7 +320,8 @@ impl ServerDriver {
             let found = self.load(request.query()).await?;
             let now = self.clock.now();
             let needs = request.clone().resolve(found, now)?;
-            let step = match &self.keys.root {
+            let root = self.keys.root.as_ref().filter(|root| needs.can_be_signed_by(&root.public_key()));
+            let step = match root {
                 Some(root) => {
                     let signature = root.sign(needs.to_sign().as_bytes()).await?;
                     needs.signed(signature, now)?
@@ -403,6 +426,20 @@ impl ServerDriver {
             }
         }
         Err(ServerError::Contention)
+    }
+
+    /// A manifest verifies under the root that it names itself: whoever can write to the database can plant one. What
+    /// this server's codes and certificates rest on must name this server's own keys.
+    fn check_keys(&self, found: &Snapshot) -> Result<(), ServerError> {
+        let manifest = found.organization.record.manifest.manifest();
+        if self.keys.command.public_key() != *manifest.command.as_bytes() {
+            return Err(ServerError::OtherKey { role: KeyRole::Command });
+        }
+        let root = self.keys.root.as_ref().map(|root| root.public_key());
+        if root.is_some_and(|root| root != *manifest.root.as_bytes()) {
+            return Err(ServerError::OtherKey { role: KeyRole::Root });
+        }
+        Ok(())
     }
 
     async fn load(&self, query: Query) -> Result<Option<Snapshot>, ServerError> {

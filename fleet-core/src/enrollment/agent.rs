@@ -63,6 +63,9 @@ pub enum EnrollError {
     /// The sealed api_key does not open, or is none.
     #[error("the server sent an api_key that cannot be opened")]
     SealedApiKey,
+    /// This enrollment is over, one way or the other: enroll again with the same code.
+    #[error("this enrollment is over")]
+    Over,
     /// The person at the agent did not agree to join.
     #[error("the agent was not allowed to join the organization")]
     Declined,
@@ -108,10 +111,12 @@ pub fn begin(
     state: Option<AgentState>,
 ) -> Result<NeedsSave<NeedsProofs>, EnrollError> {
     match state.filter(|state| state.code == code.hash()) {
-        // The server knows the agent by the name of the first Register, so that one stays.
+        // The server knows the agent by the name of the first Register, so that one stays once it was answered. Its
+        // URL may have changed: the pin says whether it is the same.
         Some(state) if state.keys == keys => {
             let next = NeedsProofs { code, state: state.clone() };
-            if state.manifest.is_none() && (state.name != name || state.server != server) {
+            let name = if state.manifest.is_none() { name } else { state.name.clone() };
+            if state.name != name || state.server != server {
                 let state = AgentState { name, server: server.to_owned(), ..state };
                 return Ok(NeedsSave::new(state.clone(), NeedsProofs { state, ..next }));
             }
@@ -197,6 +202,11 @@ pub enum Progress {
 }
 
 impl ExpectAnswer {
+    /// The same again, for a driver whose save may fail or be dropped: the answer can then be asked for once more.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self { code: self.code.clone(), state: self.state.clone(), request: self.request.clone() }
+    }
+
     /// What to send.
     #[must_use]
     pub const fn request(&self) -> &RegisterRequest {
@@ -287,6 +297,17 @@ pub struct AskToJoin {
 }
 
 impl AskToJoin {
+    /// The same again, as [`ExpectAnswer::duplicate`].
+    pub(crate) fn duplicate(&self) -> Self {
+        let verified = Verified {
+            expect: self.verified.expect.duplicate(),
+            agent_id: self.verified.agent_id,
+            status: self.verified.status,
+            sealed_api_key: self.verified.sealed_api_key.clone(),
+        };
+        Self { verified, organization: self.organization.clone() }
+    }
+
     /// The organization's name, as its root signed it.
     #[must_use]
     pub const fn organization(&self) -> &Name {

@@ -14,6 +14,7 @@ use crate::commit::NeedsSave;
 use crate::id::AgentId;
 use crate::keys::{Signature, SignatureVerified};
 use crate::manifest::{ManifestError, SignedManifest, SuccessionError};
+use crate::policy::Policy;
 use crate::random::{RandomError, SecureRandom};
 use crate::store::{AgentSession, AgentState};
 use crate::time::{Monotonic, ServerTime, UnixMillis};
@@ -82,7 +83,6 @@ pub fn begin(
 }
 
 /// Waits for the server's challenge. Send [`ExpectChallenge::request`].
-#[derive(Debug)]
 pub struct ExpectChallenge {
     state: AgentState,
     api_key: ApiKey,
@@ -90,6 +90,12 @@ pub struct ExpectChallenge {
     agent_id: AgentId,
     client_nonce: [u8; 32],
     sent: Monotonic,
+}
+
+impl core::fmt::Debug for ExpectChallenge {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ExpectChallenge").field("agent_id", &self.agent_id).finish_non_exhaustive()
+    }
 }
 
 impl ExpectChallenge {
@@ -205,11 +211,11 @@ impl NeedsSignature {
         auth(&self.expect, &self.manifest, &self.manifest_hash, &self.response).transcript(Domain::AuthAgent)
     }
 
-    /// Takes the signature.
+    /// Takes the signature. The request is sent next: `now` is what its answer's age is counted from.
     ///
     /// # Errors
     /// [`HandshakeError::Signer`] if it does not verify.
-    pub fn signed(self, signature: Signature) -> Result<ExpectSession, HandshakeError> {
+    pub fn signed(self, signature: Signature, now: Monotonic) -> Result<ExpectSession, HandshakeError> {
         let transcript = self.to_sign();
         let ServerVerified(SignatureVerified { .. }) = self.verified;
         self.expect
@@ -223,7 +229,8 @@ impl NeedsSignature {
             request,
             server_time: self.response.server_time,
             last_sequence: self.response.last_sequence,
-            sent: self.expect.sent,
+            begin_sent: self.expect.sent,
+            sent: now,
             api_key: self.expect.api_key,
             state: self.expect.state,
         })
@@ -236,6 +243,7 @@ pub struct ExpectSession {
     request: CompleteRequest,
     server_time: UnixMillis,
     last_sequence: i64,
+    begin_sent: Monotonic,
     sent: Monotonic,
     api_key: ApiKey,
     state: AgentState,
@@ -264,20 +272,22 @@ impl ExpectSession {
     /// Takes the session. Session and api_key are saved, a pasted api_key now that it has worked.
     ///
     /// # Errors
-    /// [`HandshakeError::Stale`], or [`HandshakeError::Malformed`] if the session ends before it
-    /// begins.
+    /// [`HandshakeError::Stale`], or [`HandshakeError::Malformed`] if the session is over already or lasts longer than
+    /// any may: the answer is not signed.
     pub fn session(
         self,
         response: CompleteResponse,
-        sent: Monotonic,
         received: Monotonic,
     ) -> Result<NeedsSave<Online>, HandshakeError> {
-        let took = received.since(sent);
+        let took = received.since(self.sent);
         if took > REPLY_LIMIT {
             return Err(HandshakeError::Stale { took });
         }
+        let server_time = ServerTime::adopt(self.server_time, self.begin_sent);
+        let now = server_time.at(received);
         let life = response.expires_at.since(self.server_time);
-        if life.is_zero() {
+        // The server counts a session from when it makes it, which is a little after it told its time.
+        if response.expires_at <= now || response.expires_at > now.saturating_add(Policy::MAX_SESSION_TTL) {
             return Err(HandshakeError::Malformed);
         }
         let session = AgentSession {
@@ -287,7 +297,7 @@ impl ExpectSession {
         };
         let online = Online {
             session: session.clone(),
-            server_time: ServerTime::adopt(self.server_time, self.sent),
+            server_time,
             last_sequence: self.last_sequence,
             renew_at: self.server_time.saturating_add(life.saturating_mul(2) / 3),
         };

@@ -1,5 +1,7 @@
 //! The server's half of the handshake, and the check of every later call.
 
+use core::time::Duration;
+
 use super::{Auth, BeginRequest, BeginResponse, CompleteRequest, CompleteResponse};
 use crate::certificate::SignedCertificate;
 use crate::code::{SecretHash, SessionToken};
@@ -152,7 +154,7 @@ impl Begin {
             client_nonce: self.request.client_nonce,
             command: manifest.manifest().command,
             server_time: now,
-            expires_at: now.saturating_add(policy.challenge_ttl),
+            expires_at: now.saturating_add(policy.challenge_ttl()),
             last_sequence: agent.record.last_sequence,
             manifest_hash: manifest.hash(),
         };
@@ -287,19 +289,23 @@ impl NeedsAgent {
             return Err(AuthError::ChallengeExpired);
         }
         let token = SessionToken::generate(random)?;
+        let version = organization.version;
+        let newest = sessions.iter().map(|session| session.created_at).max();
         let session = SessionRecord {
             token: token.hash(),
             agent_id: agent.record.id,
             api_key: challenge.api_key,
             identity: challenge.identity,
-            created_at: now,
+            command: challenge.command,
+            // The newest is told by this, so a clock that was set back must not make it look old.
+            created_at: newest.map_or(now, |newest| now.max(newest.saturating_add(Duration::from_millis(1)))),
             expires_at: now.saturating_add(policy.session_ttl()),
         };
         let response = CompleteResponse { token, expires_at: session.expires_at };
         let predecessor =
             sessions.into_iter().filter(|s| s.expires_at > now).max_by_key(|s| s.created_at).map(|s| {
                 SessionRecord {
-                    expires_at: s.expires_at.min(now.saturating_add(policy.session_overlap)),
+                    expires_at: s.expires_at.min(now.saturating_add(policy.session_overlap())),
                     ..s
                 }
             });
@@ -312,6 +318,7 @@ impl NeedsAgent {
             enrollment_id: None,
         };
         let change = Changeset {
+            organization_unchanged: Some((agent.record.org_id, version)),
             agent: Some(agent.replace(agent.record.clone())),
             sessions: Some(predecessor.into_iter().chain([session]).collect()),
             activity: vec![activity],
@@ -345,9 +352,11 @@ pub fn check_session(
     found: Option<&Snapshot>,
     now: UnixMillis,
 ) -> Result<AgentIdentity, AuthError> {
-    let (agent, session) = lookup(token, found)?;
+    let (snapshot, agent, session) = lookup(token, found)?;
     confirmed(&agent.record)?;
-    if session.expires_at <= now {
+    if session.expires_at <= now
+        || session.command != snapshot.organization.record.manifest.manifest().command
+    {
         return Err(AuthError::Session);
     }
     if session.identity != *agent.record.keys.identity() {
@@ -371,7 +380,10 @@ pub fn end_delivery(snapshot: &Snapshot) -> Option<NeedsCommit<()>> {
     Some(NeedsCommit::new(change, ()))
 }
 
-/// A session opens a control stream: every other session of the agent ends.
+/// A session opens a control stream: its predecessor ends. A successor that there may be already does not: what an old
+/// token can do must not end a newer session.
+///
+/// It is a call under a session, so the sealed delivery of the api_key ends with it.
 ///
 /// # Errors
 /// [`AuthError`], as [`check_session`].
@@ -381,10 +393,12 @@ pub fn take_over(
     now: UnixMillis,
 ) -> Result<NeedsCommit<AgentIdentity>, AuthError> {
     let identity = check_session(token, found, now)?;
-    let (agent, session) = lookup(token, found)?;
+    let (snapshot, agent, session) = lookup(token, found)?;
+    let live = snapshot.sessions.iter().filter(|other| other.created_at >= session.created_at);
+    let record = AgentRecord { sealed_api_key: None, ..agent.record.clone() };
     let change = Changeset {
-        agent: Some(agent.replace(agent.record.clone())),
-        sessions: Some(vec![session.clone()]),
+        agent: Some(agent.replace(record)),
+        sessions: Some(live.cloned().collect()),
         ..Changeset::default()
     };
     Ok(NeedsCommit::new(change, identity))
@@ -393,11 +407,11 @@ pub fn take_over(
 fn lookup<'a>(
     token: &SecretHash,
     found: Option<&'a Snapshot>,
-) -> Result<(&'a Versioned<AgentRecord>, &'a SessionRecord), AuthError> {
+) -> Result<(&'a Snapshot, &'a Versioned<AgentRecord>, &'a SessionRecord), AuthError> {
     let snapshot = found.ok_or(AuthError::Session)?;
     let agent = snapshot.agent.as_ref().ok_or(AuthError::Session)?;
     let session = snapshot.sessions.iter().find(|s| s.token == *token).ok_or(AuthError::Session)?;
-    Ok((agent, session))
+    Ok((snapshot, agent, session))
 }
 
 const fn confirmed(agent: &AgentRecord) -> Result<(), AuthError> {

@@ -91,6 +91,11 @@ impl Tables {
             let id = put.record.id;
             write(&mut self.organizations, id, put)?;
         }
+        if let Some((id, version)) = change.organization_unchanged
+            && self.organizations.get(&id).map(|row| row.version) != Some(version)
+        {
+            return Err(CommitError::Stale);
+        }
         if let Some(agent) = change.forget_credentials {
             self.api_keys.retain(|_, key| key.agent_id != agent);
             self.sessions.retain(|_, session| session.agent_id != agent);

@@ -119,6 +119,9 @@ pub struct Snapshot {
 pub struct Changeset {
     /// An organization, with its manifest in force. Earlier manifests are kept.
     pub organization: Option<Put<OrganizationRecord>>,
+    /// An organization that the decision was made from and that must still have this version, its manifest above
+    /// all. Nothing of it is written.
+    pub organization_unchanged: Option<(OrgId, Version)>,
     /// An agent. Written before the enrollment, so that two flows cannot deadlock.
     pub agent: Option<Put<AgentRecord>>,
     /// An enrollment.

@@ -54,8 +54,11 @@ pub struct EnrollmentRecord {
     pub agent_id: Option<AgentId>,
     /// When Register last answered for it.
     pub answered_at: Option<UnixMillis>,
-    /// How often somebody tried to register other keys or another name with the used code.
+    /// How often somebody tried to register other keys or another name with the used code; counted at most once a
+    /// second.
     pub second_uses: i64,
+    /// When that was counted last.
+    pub second_use_at: Option<UnixMillis>,
 }
 
 /// Where an agent runs.
@@ -131,7 +134,7 @@ pub struct AgentApiKeyRecord {
 }
 
 /// A challenge that waits for its answer, with every field of the handshake's transcript.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ChallengeRecord {
     /// 32 random bytes.
     pub challenge: [u8; 32],
@@ -155,6 +158,17 @@ pub struct ChallengeRecord {
     pub manifest_hash: [u8; 32],
 }
 
+impl core::fmt::Debug for ChallengeRecord {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // Whoever reads a live challenge in a log could use it up.
+        f.debug_struct("ChallengeRecord")
+            .field("agent_id", &self.agent_id)
+            .field("server_time", &self.server_time)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A session of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRecord {
@@ -166,7 +180,9 @@ pub struct SessionRecord {
     pub api_key: SecretHash,
     /// The identity key that signed its handshake.
     pub identity: IdentityPublicKey,
-    /// When it was made.
+    /// The command key that signed the server's half: a manifest with another ends the session.
+    pub command: CommandPublicKey,
+    /// When it was made; later than every other session of the agent, also if the clock was set back.
     pub created_at: UnixMillis,
     /// When it ends.
     pub expires_at: UnixMillis,

@@ -74,6 +74,7 @@ impl Fixture {
             agent_id: None,
             answered_at: None,
             second_uses: 0,
+            second_use_at: None,
         }
     }
 
@@ -127,6 +128,7 @@ impl Fixture {
             agent_id: agent.id,
             api_key,
             identity: *agent.keys.identity(),
+            command: crate::keys::CommandSecretKey::from_seed(&[3; 32]).public(),
             created_at: self.now(),
             expires_at: self.now().saturating_add(core::time::Duration::from_secs(3600)),
         }
@@ -246,6 +248,24 @@ async fn a_stale_version_changes_nothing(store: Arc<dyn ServerStore>) {
         ..Changeset::default()
     };
     assert!(is_stale(&f.store.commit(change).await), "a record that must exist does not");
+
+    // What was decided from an organization is not stored once that has changed.
+    let organization = f.load(Query::Organization(f.org())).await.unwrap().organization;
+    let depends = |version| Changeset {
+        organization_unchanged: Some((f.org(), version)),
+        enrollment: Some(Put::new(f.enrollment())),
+        ..Changeset::default()
+    };
+    f.store.commit(depends(organization.version)).await.unwrap();
+    let touch = Changeset {
+        organization: Some(Put { record: organization.record, expected: Some(organization.version) }),
+        ..Changeset::default()
+    };
+    f.store.commit(touch).await.unwrap();
+    let late = depends(organization.version);
+    let code = late.enrollment.as_ref().unwrap().record.code;
+    assert!(is_stale(&f.store.commit(late).await), "the organization has changed");
+    assert!(f.load(Query::EnrollmentByCode(code)).await.is_none(), "nothing of it was stored");
 }
 
 async fn a_change_is_whole_or_nothing(store: Arc<dyn ServerStore>) {

@@ -5,7 +5,7 @@ impl Validate for crate::fleet::v1::OrgManifest {
     fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
         {
             let value = &self.org_id;
-            path.field("org_id").integer((*value).into(), 1, 9007199254740991)?;
+            path.field("org_id").integer((*value).into(), 1, i64::MAX)?;
         }
         {
             let value = &self.org_name;
@@ -49,7 +49,7 @@ impl Validate for crate::fleet::v1::AgentCertificate {
     fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
         {
             let value = &self.org_id;
-            path.field("org_id").integer((*value).into(), 1, 9007199254740991)?;
+            path.field("org_id").integer((*value).into(), 1, i64::MAX)?;
         }
         {
             let value = &self.agent_id;
@@ -524,8 +524,7 @@ impl Validate for crate::agentadmin::v1::CancelEnrollmentRequest {
     fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
         {
             let value = &self.pending_enrollment_id;
-            path.field("pending_enrollment_id")
-                .integer((*value).into(), 1, 9007199254740991)?;
+            path.field("pending_enrollment_id").integer((*value).into(), 1, i64::MAX)?;
         }
         Ok(())
     }
@@ -609,8 +608,7 @@ impl Validate for crate::agentadmin::v1::ConfirmAgentRequest {
         }
         {
             let value = &self.pending_enrollment_id;
-            path.field("pending_enrollment_id")
-                .integer((*value).into(), 1, 9007199254740991)?;
+            path.field("pending_enrollment_id").integer((*value).into(), 1, i64::MAX)?;
         }
         {
             let value = &self.fingerprint;

@@ -229,7 +229,8 @@ mod server {
         }
     }
 
-    /// Turns a panic of a handler into `internal`: one bad call must not end the others of its connection.
+    /// Turns a panic of a handler into `internal`: one bad call must not end the others of its connection. A stream that
+    /// a handler returns is polled outside; what it runs in a task of its own cannot panic into the connection.
     pub(crate) struct PanicGuard;
 
     fn panicked<T>(_: Box<dyn core::any::Any + Send>) -> Result<T, ConnectError> {

@@ -10,6 +10,7 @@ pub struct Model {
     pub agent_id: i64,
     pub api_key_hash: Vec<u8>,
     pub identity_key: Vec<u8>,
+    pub command_key: Vec<u8>,
     pub expires_at: i64,
     pub created_at: i64,
     pub updated_at: i64,

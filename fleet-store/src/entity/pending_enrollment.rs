@@ -14,6 +14,7 @@ pub struct Model {
     pub agent_id: Option<i64>,
     pub answered_at: Option<i64>,
     pub second_uses: i64,
+    pub second_use_at: Option<i64>,
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,

@@ -12,7 +12,7 @@ use fleet_core::store::{
 use fleet_core::time::UnixMillis;
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect, UpdateResult,
+    QueryFilter, QueryOrder, QuerySelect, QueryTrait, UpdateResult,
 };
 
 use super::{agent as agent_write, rows};
@@ -29,6 +29,14 @@ pub(crate) async fn apply(tx: &DatabaseTransaction, change: Changeset) -> Result
     let agent_id = change.agent.as_ref().map(|put| put.record.id);
     if let Some(put) = change.organization {
         put_organization(tx, put, now).await?;
+    }
+    if let Some((id, version)) = change.organization_unchanged {
+        // Shared: any number of decisions may rest on one organization, and none while it changes.
+        let held =
+            organization::Entity::find_by_id(id.value()).lock_shared().one(tx).await.map_err(refused)?;
+        if held.map(|held| held.version) != Some(version.value()) {
+            return Err(CommitError::Stale);
+        }
     }
     let forgotten = change.forget_credentials.map(AgentId::value);
     let mut agents: Vec<i64> = [
@@ -123,6 +131,15 @@ async fn put_organization(
                 .await,
         )?,
     }
+    // A manifest with another command key ends every session of the organization.
+    let agents = agent::Entity::find().select_only().column(agent::Column::Id);
+    let of_org = agents.filter(agent::Column::OrgId.eq(id)).as_query().clone();
+    agent_session::Entity::delete_many()
+        .filter(agent_session::Column::AgentId.in_subquery(of_org))
+        .filter(agent_session::Column::CommandKey.ne(row.command_key.clone()))
+        .exec(tx)
+        .await
+        .map_err(refused)?;
     let held = manifest::Entity::find_by_id((id, row.epoch)).one(tx).await.map_err(refused)?;
     match held {
         None => {
@@ -153,6 +170,7 @@ async fn put_enrollment(
         agent_id: Set(record.agent_id.map(AgentId::value)),
         answered_at: Set(record.answered_at.map(UnixMillis::value)),
         second_uses: Set(record.second_uses),
+        second_use_at: Set(record.second_use_at.map(UnixMillis::value)),
         version: Set(version.value()),
         created_at: Set(record.created_at.value()),
         updated_at: Set(now),

@@ -189,6 +189,7 @@ pub(crate) fn enrollment(
         agent_id: columns.optional_id("agent_id", row.agent_id)?,
         answered_at: columns.optional_time("answered_at", row.answered_at)?,
         second_uses: row.second_uses,
+        second_use_at: columns.optional_time("second_use_at", row.second_use_at)?,
     };
     Ok(Versioned { record, version: Version::from_value(row.version) })
 }
@@ -233,6 +234,7 @@ pub(crate) fn session(row: &agent_session::Model) -> Result<SessionRecord, Decod
         agent_id: columns.id("agent_id", row.agent_id)?,
         api_key: columns.hash("api_key_hash", &row.api_key_hash)?,
         identity: columns.value("identity_key", IdentityPublicKey::parse(&row.identity_key))?,
+        command: columns.value("command_key", CommandPublicKey::parse(&row.command_key))?,
         created_at: columns.time("created_at", row.created_at)?,
         expires_at: columns.time("expires_at", row.expires_at)?,
     })
@@ -244,6 +246,7 @@ pub(crate) fn session_row(record: &SessionRecord, now: i64) -> agent_session::Mo
         agent_id: record.agent_id.value(),
         api_key_hash: record.api_key.as_bytes().to_vec(),
         identity_key: record.identity.as_bytes().to_vec(),
+        command_key: record.command.as_bytes().to_vec(),
         expires_at: record.expires_at.value(),
         created_at: record.created_at.value(),
         updated_at: now,

@@ -125,6 +125,7 @@ impl Fixture {
             agent_id: agent.id,
             api_key,
             identity: *agent.keys.identity(),
+            command: fleet_core::keys::CommandSecretKey::from_seed(&[3; 32]).public(),
             created_at: self.now,
             expires_at: self.later(3600),
         }
@@ -188,6 +189,7 @@ impl Fixture {
             agent_id: None,
             answered_at: None,
             second_uses: 0,
+            second_use_at: None,
         }
     }
 

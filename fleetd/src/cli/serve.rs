@@ -96,7 +96,7 @@ pub(super) fn run(args: ServeArgs, logging: impl FnOnce(Logging), runtime: &Runt
             return ExitCode::from(USAGE);
         }
     };
-    logging(Logging { format: config.log_format, default_filter: "info" });
+    logging(Logging { format: config.log_format, default_filter: "info,sea_orm_migration=warn,sqlx=warn" });
     match config.mode {
         Mode::Agent => runtime.block_on(agent(&config)),
         Mode::Combined | Mode::Server => runtime.block_on(serve(&config)),

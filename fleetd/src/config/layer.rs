@@ -117,8 +117,11 @@ pub(super) fn file(path: &Path, problems: &mut Vec<Problem>) -> Layer {
     };
     let table = match text.parse::<toml::Table>() {
         Ok(table) => table,
-        Err(source) => {
-            problems.push(Problem::NotToml { path: path.to_owned(), source: Box::new(source) });
+        Err(error) => {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count().saturating_add(1);
+            let message = error.message().replace('\n', ", ").into();
+            problems.push(Problem::NotToml { path: path.to_owned(), line, message });
             return Layer::new();
         }
     };

@@ -67,13 +67,15 @@ pub enum Problem {
         /// Why.
         source: std::io::Error,
     },
-    /// The file is not TOML.
-    #[error("{}", path.display())]
+    /// The file is not TOML. The parser's own error quotes the line, which may hold a secret.
+    #[error("{}: line {line} is not TOML: {message}", path.display())]
     NotToml {
         /// The file.
         path: PathBuf,
-        /// Why.
-        source: Box<toml::de::Error>,
+        /// The line, from 1.
+        line: usize,
+        /// What the parser says of it, which is one of its own phrases.
+        message: Box<str>,
     },
     /// The value is not what the setting takes. The value itself may be a secret and is not shown.
     #[error("{key}: {expected}")]
@@ -296,10 +298,14 @@ impl Judge<'_> {
             },
             (None, None) => return data_dir.map(|dir| DatabaseUrl::sqlite_file(dir.join("fleet.db"))),
         };
-        match text.parse() {
+        match text.parse::<DatabaseUrl>() {
+            // Whoever connects would find that out, but only once files are made, and without the setting's name.
+            Ok(url) if text.starts_with("postgres") && url::Url::parse(&url.to_string()).is_err() => {
+                self.invalid(&source, fleet_store::DatabaseUrlError::NoHost.to_string());
+                None
+            }
             Ok(url) => Some(url),
             Err(error) => {
-                let error: fleet_store::DatabaseUrlError = error;
                 self.invalid(&source, error.to_string());
                 None
             }

@@ -8,7 +8,7 @@ use fleet_proto::fleet::v1::{
 
 use super::client::Client;
 use super::table::{self, Table};
-use super::{Common, OperatorError, age, agents, say, say_json, say_table, word};
+use super::{Common, OperatorError, age, agents, is_news, say, say_json, say_table, word};
 
 /// `fleetd devices`.
 #[derive(Debug, Clone, Subcommand)]
@@ -87,11 +87,14 @@ pub fn device_table(devices: &[Device]) -> Table {
         "MINER", "MODEL", "ADDRESS", "AGENT", "STATUS", "HASHRATE", "POWER", "TEMP", "J/TH", "READ",
     ]);
     for device in devices {
-        let latest = device.latest.as_ref();
-        let status = match (latest, device.paired_at) {
+        // A reading from before it was unpaired, or of an agent that is gone, says nothing of now.
+        let paired = device.paired_at.is_some();
+        let latest = device.latest.as_ref().filter(|_| paired && is_news(device.latest_received_at.as_ref()));
+        let status = match (latest, device.latest.as_ref()) {
+            _ if !paired => "not paired".to_owned(),
             (Some(latest), _) => status(latest),
-            (None, Some(_)) => "no reading yet".to_owned(),
-            (None, None) => "not paired".to_owned(),
+            (None, Some(_)) => "no news".to_owned(),
+            (None, None) => "no reading yet".to_owned(),
         };
         let owner = if device.agent_id == 0 { table::dash() } else { device.agent_name.clone() };
         let efficiency = latest.and_then(|latest| latest.efficiency_j_per_th);
@@ -105,7 +108,7 @@ pub fn device_table(devices: &[Device]) -> Table {
             table::power(latest.and_then(|latest| latest.power_w)),
             table::temperature(latest.and_then(|latest| latest.temperature_c)),
             efficiency.map_or_else(table::dash, |value| format!("{value:.1}")),
-            if latest.is_some() { age(device.latest_received_at.as_ref()) } else { table::dash() },
+            if device.latest.is_some() { age(device.latest_received_at.as_ref()) } else { table::dash() },
         ]);
     }
     table

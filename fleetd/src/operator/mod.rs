@@ -107,12 +107,21 @@ fn ask(question: &str) -> Result<String, OperatorError> {
     Ok(line.trim().to_owned())
 }
 
+/// How many seconds ago, by this host's clock.
+fn seconds_since(time: Option<&Timestamp>) -> Option<u64> {
+    let then = time.and_then(|time| millis(time).ok())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Some(now.saturating_sub(u64::try_from(then.value()).unwrap_or(0) / 1000))
+}
+
 /// How long ago, for people: `12 s`, `5 min`, `3 h`, `2 d`.
 fn age(time: Option<&Timestamp>) -> String {
-    let Some(then) = time.and_then(|time| millis(time).ok()) else { return table::dash() };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let then = u64::try_from(then.value()).unwrap_or(0) / 1000;
-    table::duration(now.saturating_sub(then))
+    seconds_since(time).map_or_else(table::dash, table::duration)
+}
+
+/// Whether something was received within the last minute.
+fn is_news(received: Option<&Timestamp>) -> bool {
+    seconds_since(received).is_some_and(|seconds| seconds <= 60)
 }
 
 /// A word of an enum without its prefix, in lower case: `AWAITING_CONFIRMATION` as `awaiting confirmation`.

@@ -64,20 +64,20 @@ pub enum KeyDirError {
 pub fn open(directory: &Path, random: &dyn SecureRandom) -> Result<ServerKeys, KeyDirError> {
     prepare(directory)?;
     let paths = [directory.join(ROOT), directory.join(COMMAND)];
-    let seeds = match paths.each_ref().map(|path| path.symlink_metadata().is_ok()) {
-        [true, true] => paths.each_ref().map(|path| read(path)),
+    match paths.each_ref().map(|path| path.symlink_metadata().is_ok()) {
+        [true, true] => {}
         [false, false] => {
-            let made = [make(&paths[0], random), make(&paths[1], random)];
+            paths.iter().try_for_each(|path| make(path, random))?;
             sync(directory)?;
-            made
         }
         [root, _] => {
             return Err(KeyDirError::Missing {
                 path: if root { paths[1].clone() } else { paths[0].clone() },
             });
         }
-    };
-    let [root, command] = seeds;
+    }
+    // What the files hold is used, whoever made them: another server may have started at the same time.
+    let [root, command] = paths.each_ref().map(|path| read(path));
     Ok(ServerKeys {
         root: Some(Arc::new(RootSecretKey::from_seed(&*root?))),
         command: Arc::new(CommandSecretKey::from_seed(&*command?)),
@@ -132,25 +132,24 @@ fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyDirError> {
     Ok(seed)
 }
 
-fn make(path: &Path, random: &dyn SecureRandom) -> Result<Zeroizing<[u8; 32]>, KeyDirError> {
+/// Makes a key, unless there is one by then.
+fn make(path: &Path, random: &dyn SecureRandom) -> Result<(), KeyDirError> {
     let mut seed = Zeroizing::new([0; 32]);
     random.fill(&mut *seed)?;
-    // Whole or not there: a crash must not leave half a key.
-    let temporary = path.with_extension("tmp");
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_at(&temporary)(error)),
-        Ok(()) | Err(_) => {}
-    }
     let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        // Whole or not there: a crash must not leave half a key. Mode 0600.
+        let directory = path.parent().unwrap_or(path);
+        let mut file = tempfile::Builder::new().prefix(".key-").suffix(".tmp").tempfile_in(directory)?;
         let mut text = Zeroizing::new(hex::encode(*seed));
         text.push('\n');
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
+        file.as_file().sync_all()?;
+        match file.persist_noclobber(path) {
+            Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+            Ok(_) | Err(_) => Ok(()),
+        }
     };
-    write().map_err(io_at(path))?;
-    Ok(seed)
+    write().map_err(io_at(path))
 }
 
 #[cfg(test)]
@@ -170,6 +169,42 @@ mod tests {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         for name in [ROOT, COMMAND] {
             assert_eq!(path.join(name).metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn servers_that_start_at_once_use_the_same_keys() {
+        for round in 0..20 {
+            let directory = tempfile::tempdir().unwrap();
+            let barrier = std::sync::Barrier::new(4);
+            let opened: Vec<_> = std::thread::scope(|scope| {
+                let starts: Vec<_> = (0..4)
+                    .map(|seed| {
+                        let (directory, barrier) = (directory.path(), &barrier);
+                        scope.spawn(move || {
+                            let random = SeededRandom::new(round * 4 + seed);
+                            barrier.wait();
+                            open(directory, &random)
+                        })
+                    })
+                    .collect();
+                starts.into_iter().map(|start| start.join().unwrap()).collect()
+            });
+            let on_disk = open(directory.path(), &SeededRandom::new(0)).unwrap();
+            for keys in opened {
+                match keys {
+                    Ok(keys) => {
+                        assert_eq!(keys.command.public_key(), on_disk.command.public_key());
+                        assert_eq!(
+                            keys.root.unwrap().public_key(),
+                            on_disk.root.as_ref().unwrap().public_key()
+                        );
+                    }
+                    // It came between the other's two files.
+                    Err(error) => assert!(matches!(error, KeyDirError::Missing { .. }), "{error}"),
+                }
+            }
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
         }
     }
 

@@ -138,6 +138,7 @@ impl StartError {
             self,
             Self::CommandKey { .. }
                 | Self::RootKey { .. }
+                | Self::DataDir(_)
                 | Self::Keys(_)
                 | Self::Tls(_)
                 | Self::Scan(_)

@@ -30,6 +30,12 @@ pub enum CreateCodeError {
         /// The ttl that was asked for.
         got: Duration,
     },
+    /// The root is offline: the operator's tool makes the code, from the manifest that it last signed.
+    #[error("code_sha256 is required: with an offline root the operator's tool makes the code")]
+    HashRequired,
+    /// There is an enrollment of this code.
+    #[error("code_sha256 is of a code that was given before")]
+    CodeTaken,
     /// The random source failed.
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -39,6 +45,9 @@ impl From<CreateCodeError> for Refusal {
     fn from(error: CreateCodeError) -> Self {
         match error {
             CreateCodeError::Ttl { .. } => Self::new(Code::InvalidArgument, error),
+            CreateCodeError::HashRequired | CreateCodeError::CodeTaken => {
+                Self::new(Code::FailedPrecondition, error)
+            }
             CreateCodeError::Random(_) => Self::unavailable(),
         }
     }
@@ -78,10 +87,13 @@ pub fn create_code(
         agent_id: None,
         answered_at: None,
         second_uses: 0,
+        second_use_at: None,
     };
     let new = NewCode { enrollment_id: enrollment.id, code, expires_at: enrollment.expires_at };
     let activity = operator.activity(now, ActivityKind::CodeCreated, None, Some(enrollment.id));
     let change = Changeset {
+        // The code pins this very manifest's keys.
+        organization_unchanged: Some((found.organization.record.id, found.organization.version)),
         enrollment: Some(Put::new(enrollment)),
         activity: vec![activity],
         ..Changeset::default()

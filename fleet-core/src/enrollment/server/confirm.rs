@@ -5,13 +5,13 @@ use crate::commit::NeedsCommit;
 use crate::enrollment::api_key_info;
 use crate::fingerprint::Fingerprint;
 use crate::hpke;
-use crate::id::{AgentId, EnrollmentId};
+use crate::id::{AgentId, EnrollmentId, OrgId};
 use crate::keys::{RootPublicKey, Signature};
 use crate::random::{RandomError, SecureRandom};
 use crate::refusal::{Code, Refusal};
 use crate::store::{
     ActivityKind, AgentApiKeyRecord, AgentRecord, AgentStatus, Changeset, EnrollmentRecord, EnrollmentState,
-    Query, Snapshot, Versioned,
+    Query, Snapshot, Version, Versioned,
 };
 use crate::time::UnixMillis;
 use crate::transcript::Transcript;
@@ -113,6 +113,7 @@ pub struct NeedsRootSignature {
     agent: Versioned<AgentRecord>,
     enrollment: Versioned<EnrollmentRecord>,
     root: RootPublicKey,
+    organization: (OrgId, Version),
     certificate: AgentCertificate,
     /// Already signed, with an offline root.
     given: Option<Signature>,
@@ -177,6 +178,7 @@ impl Confirm {
         Ok(ConfirmStep::Sign(Box::new(NeedsRootSignature {
             operator: self.operator,
             root: organization.record.manifest.manifest().root,
+            organization: (organization.record.id, organization.version),
             agent,
             enrollment,
             certificate,
@@ -219,6 +221,7 @@ impl NeedsRootSignature {
         let kind = ActivityKind::AgentConfirmed;
         let activity = self.operator.activity(now, kind, Some(agent.id), Some(enrollment.id));
         let change = Changeset {
+            organization_unchanged: Some(self.organization),
             api_key: Some(AgentApiKeyRecord {
                 hash: api_key.hash(),
                 digits: api_key.digits().to_owned(),

@@ -137,10 +137,36 @@ impl Register {
             }
             EnrollmentState::Confirmed => self.again(&snapshot, &enrollment, now, policy),
             EnrollmentState::Pending | EnrollmentState::AwaitingConfirmation | EnrollmentState::Expired => {
-                Err(RegisterError::Expired)
+                self.ended(&snapshot, &enrollment, now, policy, RegisterError::Expired)
             }
-            EnrollmentState::Cancelled => Err(RegisterError::Cancelled),
+            EnrollmentState::Cancelled => {
+                self.ended(&snapshot, &enrollment, now, policy, RegisterError::Cancelled)
+            }
         }
+    }
+
+    /// A code whose enrollment ended: what its own agent asks is refused, what somebody else asks is noted as well.
+    fn ended(
+        self,
+        snapshot: &Snapshot,
+        enrollment: &Versioned<EnrollmentRecord>,
+        now: UnixMillis,
+        policy: &Policy,
+        error: RegisterError,
+    ) -> Result<RegisterOutcome, RegisterError> {
+        match &snapshot.agent {
+            Some(agent) if !self.is_of(&agent.record) => second_use(enrollment, now, policy),
+            Some(_) | None => Err(error),
+        }
+    }
+
+    /// Whether the request is by the agent that registered: same name, same keys, both proofs good.
+    fn is_of(&self, agent: &AgentRecord) -> bool {
+        let request = &self.request;
+        let keys = [request.identity, request.miner_signing, request.sealing];
+        request.name == agent.name
+            && agent.keys.by_role().map(|(_, key)| *key) == keys
+            && self.verify_proofs(&agent.keys).is_ok()
     }
 
     fn first(
@@ -184,7 +210,9 @@ impl Register {
         };
         let response = response(snapshot, &agent);
         let activity = activity(&bound, ActivityKind::AgentRegistered, now);
+        let organization = &snapshot.organization;
         let change = Changeset {
+            organization_unchanged: Some((organization.record.id, organization.version)),
             agent: Some(Put::new(agent)),
             enrollment: Some(enrollment.replace(bound)),
             activity: vec![activity],
@@ -201,24 +229,10 @@ impl Register {
         policy: &Policy,
     ) -> Result<RegisterOutcome, RegisterError> {
         let agent = &snapshot.agent.as_ref().ok_or(RegisterError::Inconsistent)?.record;
-        let request = &self.request;
-        let same = request.name == agent.name
-            && agent.keys.by_role().map(|(_, key)| *key)
-                == [request.identity, request.miner_signing, request.sealing];
         // Somebody who holds the code and not the keys gets the same answer as everybody else,
         // and the operator learns of it; so does one who replays a name and keys without proofs.
-        if !same || self.verify_proofs(&agent.keys).is_err() {
-            let noted = EnrollmentRecord {
-                second_uses: enrollment.record.second_uses.saturating_add(1),
-                ..enrollment.record.clone()
-            };
-            let activity = activity(&noted, ActivityKind::CodeUsedAgain, now);
-            let change = Changeset {
-                enrollment: Some(enrollment.replace(noted)),
-                activity: vec![activity],
-                ..Changeset::default()
-            };
-            return Ok(RegisterOutcome::Refuse(NeedsCommit::new(change, RegisterError::SecondUse)));
+        if !self.is_of(agent) {
+            return second_use(enrollment, now, policy);
         }
         if let Some(answered_at) = enrollment.record.answered_at {
             let waited = now.since(answered_at);
@@ -250,6 +264,34 @@ impl Register {
                 .map_err(|_| RegisterError::Proof { role: KeyRole::MinerSigning })?,
         })
     }
+}
+
+/// Notes that somebody used a code again, at most once in the interval of repeats: a flood of them must neither fill
+/// the log nor keep the operator's confirmation from being committed.
+fn second_use(
+    enrollment: &Versioned<EnrollmentRecord>,
+    now: UnixMillis,
+    policy: &Policy,
+) -> Result<RegisterOutcome, RegisterError> {
+    let noted_lately = enrollment
+        .record
+        .second_use_at
+        .is_some_and(|last| last <= now && now.since(last) < policy.register_interval);
+    if noted_lately {
+        return Err(RegisterError::SecondUse);
+    }
+    let noted = EnrollmentRecord {
+        second_uses: enrollment.record.second_uses.saturating_add(1),
+        second_use_at: Some(now),
+        ..enrollment.record.clone()
+    };
+    let activity = activity(&noted, ActivityKind::CodeUsedAgain, now);
+    let change = Changeset {
+        enrollment: Some(enrollment.replace(noted)),
+        activity: vec![activity],
+        ..Changeset::default()
+    };
+    Ok(RegisterOutcome::Refuse(NeedsCommit::new(change, RegisterError::SecondUse)))
 }
 
 fn response(snapshot: &Snapshot, agent: &AgentRecord) -> RegisterResponse {

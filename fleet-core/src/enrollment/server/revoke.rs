@@ -82,6 +82,9 @@ impl Revoke {
         match agent.record.status {
             AgentStatus::Confirmed => {}
             AgentStatus::Pending | AgentStatus::Discarded => return Err(RevokeError::NotConfirmed),
+            // Revoked while the root was offline: the manifest that lists it is still owed.
+            AgentStatus::Revoked
+                if !organization.record.manifest.manifest().revokes(agent.record.keys.identity()) => {}
             AgentStatus::Revoked => return Err(RevokeError::AlreadyRevoked),
         }
         let mut manifest = organization.record.manifest.manifest().clone();
@@ -109,11 +112,17 @@ impl NeedsManifestSignature {
         self.finish(Some(signature), now)
     }
 
+    /// Whether the managed root can sign: it is the organization's, and the list of revoked keys has room.
+    #[must_use]
+    pub fn can_be_signed_by(&self, root: &[u8; 32]) -> bool {
+        self.manifest.root.as_bytes() == root && self.manifest.validate().is_ok()
+    }
+
     /// With an offline root: the agent is revoked at once, the manifest follows when the operator
-    /// has signed it.
+    /// has signed it. A revocation never fails because a manifest cannot be signed.
     ///
     /// # Errors
-    /// None; the type is that of [`NeedsManifestSignature::signed`].
+    /// [`RevokeError::AlreadyRevoked`] if only the manifest is owed.
     pub fn unsigned(self, now: UnixMillis) -> Result<NeedsCommit<()>, RevokeError> {
         self.finish(None, now)
     }
@@ -125,8 +134,14 @@ impl NeedsManifestSignature {
                 let record = OrganizationRecord { manifest, ..self.organization.record.clone() };
                 Some(self.organization.replace(record))
             }
+            None if self.agent.record.status == AgentStatus::Revoked => {
+                return Err(RevokeError::AlreadyRevoked);
+            }
             None => None,
         };
+        if self.agent.record.status == AgentStatus::Revoked {
+            return Ok(NeedsCommit::new(Changeset { organization, ..Changeset::default() }, ()));
+        }
         let agent = &self.agent.record;
         let activity =
             self.operator.activity(now, ActivityKind::AgentRevoked, Some(agent.id), agent.enrollment_id);

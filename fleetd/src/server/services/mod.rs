@@ -56,10 +56,9 @@ fn next_page<T>(rows: &mut Vec<T>, size: u32, id: impl Fn(&T) -> i64) -> String 
     rows.last().map(|row| id(row).to_string()).unwrap_or_default()
 }
 
-/// An id in a request whose rules hold.
-fn id<T: TryFrom<i64>>(field: &str, value: i64) -> Result<T, Status> {
-    T::try_from(value)
-        .map_err(|_| Status::invalid(format_args!("{field}: must be 1 to 9007199254740991, got {value}")))
+/// An id in a request.
+fn id<T: TryFrom<i64, Error: core::fmt::Display>>(field: &str, value: i64) -> Result<T, Status> {
+    T::try_from(value).map_err(|error| Status::invalid(format_args!("{field}: {error}")))
 }
 
 #[cfg(test)]
