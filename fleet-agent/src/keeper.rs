@@ -136,7 +136,10 @@ pub struct Keeper {
     state: watch::Sender<SessionState>,
     refused: Arc<Refused>,
     made: u64,
+    /// The last handshake failed, and that was said.
     failing: bool,
+    /// The last session was refused soon after it was made.
+    short_lived: bool,
 }
 
 impl Keeper {
@@ -157,6 +160,7 @@ impl Keeper {
             refused: Arc::default(),
             made: 0,
             failing: false,
+            short_lived: false,
         }
     }
 
@@ -203,7 +207,9 @@ impl Keeper {
             server_time: online.server_time,
             last_sequence: online.last_sequence,
         });
-        if self.made == 1 || std::mem::take(&mut self.failing) {
+        let was_failing = std::mem::take(&mut self.failing);
+        let was_short_lived = std::mem::take(&mut self.short_lived);
+        if self.made == 1 || was_failing || was_short_lived {
             tracing::info!(session = self.made, "online");
         } else {
             tracing::debug!(session = self.made, "the session was renewed");
@@ -219,7 +225,7 @@ impl Keeper {
                     self.backoff.reset();
                     return None;
                 }
-                self.failing = true;
+                self.short_lived = true;
                 return Some(self.backoff.pause());
             }
             let now = session.server_time.at(self.clock.monotonic());

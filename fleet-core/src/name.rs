@@ -58,8 +58,10 @@ impl Name {
     }
 }
 
-/// Whether text that people compare must not hold this character (protocol section 4, Names).
-pub(crate) fn is_forbidden(c: char) -> bool {
+/// Whether text that people compare must not hold this character (protocol section 4, Names): a control character, or
+/// one that changes the direction of text or cannot be seen. Whoever shows text of somebody else leaves these out.
+#[must_use]
+pub fn is_forbidden(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

@@ -24,11 +24,33 @@ impl GatewayTransport {
 }
 
 /// How a failed call looks to the agent's driver.
+///
+/// Who answers is not known before the manifest and the server's signature were verified: what a peer writes is not
+/// shown to the person at the agent, who is about to trust what stands on that screen. The code is told in our words.
 fn failed(status: Status) -> TransportError {
+    let status =
+        if status.from_peer { Status { message: ours(status.code).to_owned(), ..status } } else { status };
     match status.refusal() {
         Some(refusal) => TransportError::Refused(refusal),
         None if status.code == Code::DataLoss => TransportError::Malformed(Box::new(status)),
         None => TransportError::Unreachable(Box::new(status)),
+    }
+}
+
+const fn ours(code: Code) -> &'static str {
+    match code {
+        Code::Unauthenticated => fleet_core::refusal::UNAUTHENTICATED,
+        Code::FailedPrecondition | Code::AlreadyExists => {
+            "the name or a key is in use by another agent, or the enrollment is not in a state for this"
+        }
+        Code::InvalidArgument | Code::OutOfRange => "a field of the request is not acceptable",
+        Code::ResourceExhausted => "asked again too soon",
+        Code::PermissionDenied => "this may not be done",
+        Code::NotFound | Code::Unimplemented => "this is no fleet server, or one of another version",
+        Code::DeadlineExceeded => "the call took too long",
+        Code::Unavailable => "the server cannot answer now",
+        Code::Canceled | Code::Aborted => "the server ended the call",
+        Code::Unknown | Code::Internal | Code::DataLoss => "the server failed",
     }
 }
 

@@ -18,8 +18,8 @@ use crate::server::load::root_of;
 use crate::server::rows;
 use crate::store::Store;
 
-/// The most agents or enrollments in one page.
-const PAGE: u32 = 1000;
+/// The most rows of a page: 1000, and one more by which a caller sees that there is another page.
+const PAGE: u32 = 1001;
 
 /// An agent with what stands beside it in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 /// The most characters that are kept of a description.
 const MAX_CHARS: usize = 255;
 
-/// Text as it can be stored and shown: without control characters (PostgreSQL refuses NUL, and an
+/// Text as it can be stored and shown: without control and invisible characters (PostgreSQL refuses NUL, and an
 /// upload that can never be stored would be sent for ever) and cut to 255 characters.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect()
+    text.chars().filter(|c| !fleet_core::name::is_forbidden(*c)).take(MAX_CHARS).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod suite;
 mod support;
 
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use support::{Check, Cluster, Databases};
@@ -47,6 +48,7 @@ suite! {
         duplicates_change_nothing
         one_of_many_uploads_of_a_message_is_stored
         an_older_sample_does_not_replace_the_latest
+        nobody_has_the_last_word_by_a_clock_that_is_ahead
         only_owned_devices_are_taken
         a_revoked_agent_stores_nothing
         a_dead_session_stores_nothing
@@ -96,7 +98,9 @@ fn postgres() {
     let cluster = match Cluster::start() {
         Ok(cluster) => cluster,
         Err(reason) => {
-            println!("PostgreSQL skipped: {reason}");
+            // Not eprintln!, which is shown only for tests that fail.
+            let text = format!("SKIPPED: the store's tests on PostgreSQL ({reason})\n");
+            std::io::stderr().write_all(text.as_bytes()).unwrap();
             return;
         }
     };

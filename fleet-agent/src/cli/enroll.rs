@@ -104,6 +104,8 @@ fn host_name() -> String {
     hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+const RULE: &str = "=====================================";
+
 /// The person at a terminal, or at the other end of a pipe.
 struct Terminal {
     name: Name,
@@ -138,7 +140,10 @@ impl Attendant for Terminal {
 
     fn show_fingerprint(&mut self, fingerprint: &Fingerprint) {
         say(format_args!(
-            "\n    This agent's fingerprint:\n\n        {fingerprint}\n\n\
+            "\n    This agent's fingerprint:\n\n\
+             \x20   {RULE}\n\n\
+             \x20       {fingerprint}\n\n\
+             \x20   {RULE}\n\n\
              \x20   Confirm the agent at the control plane by typing what stands here:\n\
              \x20       fleetd agents confirm {}\n",
             self.name

@@ -105,6 +105,7 @@ impl From<StateDirError> for Failure {
             StateDirError::NoHome => Exit::Usage,
             StateDirError::Locked { .. } => Exit::Temporary,
             StateDirError::Missing { .. }
+            | StateDirError::Shared { .. }
             | StateDirError::Symlink { .. }
             | StateDirError::NotADirectory { .. }
             | StateDirError::OtherOwner { .. }

@@ -55,6 +55,15 @@ impl fmt::Display for LockHolder {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateDirError {
+    /// A directory that others use too, by the look of it.
+    #[error(
+        "{} may be entered by others and holds other things; name a directory of its own, or chmod 700 it if it is one",
+        path.display()
+    )]
+    Shared {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Neither `XDG_STATE_HOME` nor `HOME` says where it is.
     #[error("neither XDG_STATE_HOME nor HOME is set to an absolute path: pass --state-dir")]
     NoHome,
@@ -114,6 +123,19 @@ pub struct StateDir {
     lock: Option<Arc<File>>,
 }
 
+/// What the names of our files begin with.
+const OURS: [&str; 9] = [
+    LOCK,
+    "state.yaml",
+    "identity.key",
+    "miner-signing.key",
+    "sealing.key",
+    "api-key",
+    "session",
+    "counters",
+    "miner-",
+];
+
 impl StateDir {
     /// `$XDG_STATE_HOME/fleet-agent`, else `$HOME/.local/state/fleet-agent`.
     ///
@@ -134,6 +156,8 @@ impl StateDir {
     /// # Errors
     /// [`StateDirError`].
     pub fn open(path: &Path, access: Access) -> Result<Self, StateDirError> {
+        // Without a slash or dot at its end, by which a symbolic link would be followed.
+        let path: &Path = &path.components().collect::<PathBuf>();
         let io = |source: io::Error| StateDirError::Io { path: path.to_owned(), source };
         match access {
             Access::Exclusive | Access::Shared => make(path).map_err(io)?,
@@ -159,6 +183,13 @@ impl StateDir {
             return Err(StateDirError::OtherOwner { path: path.to_owned(), owner: stat.st_uid, user });
         }
         if stat.st_mode & OTHERS != 0 {
+            // Nobody's /etc is to be closed because of a typing error.
+            for entry in std::fs::read_dir(path).map_err(io)? {
+                let name = entry.map_err(io)?.file_name();
+                if !OURS.iter().any(|ours| name.as_encoded_bytes().starts_with(ours.as_bytes())) {
+                    return Err(StateDirError::Shared { path: path.to_owned() });
+                }
+            }
             tracing::warn!(path = %path.display(), "others could enter the state directory; its mode is now 0700");
             fchmod(&directory, Mode::RWXU).map_err(|error| io(error.into()))?;
         }

@@ -64,11 +64,23 @@ pub(crate) fn status(error: &ConnectError) -> Status {
     let code = CODES.iter().find(|(_, code)| *code == error.code).map_or(Code::Unknown, |(ours, _)| *ours);
     let wait = error.response_headers().get(RETRY_AFTER).or_else(|| error.trailers().get(RETRY_AFTER));
     let seconds = wait.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let message = error.message.as_deref().unwrap_or_else(|| error.code.as_str());
     Status {
         code,
-        message: error.message.clone().unwrap_or_else(|| error.code.as_str().to_owned()),
+        message: shown(message),
         retry_after: seconds.map(Duration::from_secs),
+        // What went wrong on this side has a cause, what came over the wire has none.
+        from_peer: error.source_arc().is_none(),
     }
+}
+
+/// The most characters of a message that are kept.
+const MAX_MESSAGE_CHARS: usize = 512;
+
+/// A message as it may be shown: nothing in it moves a cursor, breaks the line, or cannot be seen.
+fn shown(message: &str) -> String {
+    let visible = |c: char| if fleet_core::name::is_forbidden(c) { '\u{fffd}' } else { c };
+    message.chars().take(MAX_MESSAGE_CHARS).map(visible).collect()
 }
 
 #[cfg(feature = "server")]
@@ -163,6 +175,8 @@ mod server {
     /// Several services as one.
     pub(crate) struct Registry {
         pub(crate) services: Vec<Box<dyn Dispatcher>>,
+        /// Procedures with limits of their own.
+        pub(crate) small: (&'static [&'static str], connectrpc::Limits),
     }
 
     impl Registry {
@@ -173,7 +187,9 @@ mod server {
 
     impl Dispatcher for Registry {
         fn lookup(&self, path: &str) -> Option<MethodDescriptor> {
-            self.services.iter().find_map(|service| service.lookup(path))
+            let found = self.services.iter().find_map(|service| service.lookup(path))?;
+            let (small, limits) = self.small;
+            Some(if small.contains(&path) { found.with_limits(limits) } else { found })
         }
 
         fn call_unary(

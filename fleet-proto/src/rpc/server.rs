@@ -73,11 +73,20 @@ pub struct Limits {
     pub message_bytes: usize,
     /// How long a call with one message may take: 30 s.
     pub call_timeout: Duration,
+    /// The longest message of the procedures in `small`, in bytes: 16 KiB.
+    pub small_message_bytes: usize,
+    /// Procedures, as `package.Service/Method`, whose messages are short and that anybody may call.
+    pub small: &'static [&'static str],
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_bytes: MAX_MESSAGE_BYTES, call_timeout: Duration::from_secs(30) }
+        Self {
+            message_bytes: MAX_MESSAGE_BYTES,
+            call_timeout: Duration::from_secs(30),
+            small_message_bytes: 16 * 1024,
+            small: &[],
+        }
     }
 }
 
@@ -107,7 +116,10 @@ pub fn serve(services: Vec<Box<dyn Service>>, limits: Limits) -> Result<Services
         .with_default_timeout(limits.call_timeout)
         .with_max(limits.call_timeout)
         .with_enforce_on_streams(false);
-    let inner = connectrpc::ConnectRpcService::new(Registry { services: all })
+    let small = connectrpc::Limits::default()
+        .with_max_message_size(limits.small_message_bytes)
+        .with_max_request_body_size(limits.small_message_bytes);
+    let inner = connectrpc::ConnectRpcService::new(Registry { services: all, small: (limits.small, small) })
         .with_limits(bounds)
         .with_deadline_policy(deadlines)
         .with_interceptor(PanicGuard);

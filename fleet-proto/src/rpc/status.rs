@@ -36,13 +36,16 @@ pub struct Status {
     /// When to come back, for [`Code::ResourceExhausted`]. On the wire: the header `retry-after`, whole seconds,
     /// rounded up.
     pub retry_after: Option<Duration>,
+    /// Whether the peer said so, rather than this side: then the message is the peer's text. On one line, without
+    /// invisible characters, but whatever the peer wants a person to read.
+    pub from_peer: bool,
 }
 
 impl Status {
     /// A status.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None }
+        Self { code, message: message.into(), retry_after: None, from_peer: false }
     }
 
     /// [`Code::InvalidArgument`]; the message should name the field and the limit.
@@ -104,6 +107,6 @@ impl From<Refusal> for Status {
             refusal::Code::Unavailable => Code::Unavailable,
             refusal::Code::Internal | _ => Code::Internal,
         };
-        Self { code, message: refusal.message, retry_after: refusal.retry_after }
+        Self { code, message: refusal.message, retry_after: refusal.retry_after, from_peer: false }
     }
 }

@@ -18,8 +18,8 @@ use crate::error::backend;
 use crate::sample;
 use crate::store::Store;
 
-/// The most devices in one page.
-const PAGE: u32 = 1000;
+/// The most rows of a page: 1000, and one more by which a caller sees that there is another page.
+const PAGE: u32 = 1001;
 
 /// A device: one miner, whatever its address.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use sea_orm::{
 
 use crate::activity::{self, LogEntry, LogKind};
 use crate::decode::Columns;
-use crate::entity::{agent, agent_device, agent_sighting, device};
+use crate::entity::{agent, agent_device, agent_sighting, device, telemetry_latest};
 use crate::error::backend;
 use crate::server::rows;
 use crate::store::{Store, lock, now_millis};
@@ -284,11 +284,14 @@ async fn claim(
     Ok(())
 }
 
+/// With its owner a device's newest reading goes as well: it says nothing of what the next owner will see.
 async fn set_paired_at(
     tx: &DatabaseTransaction,
-    ids: impl Iterator<Item = i64>,
+    ids: impl Iterator<Item = i64> + Clone,
     at: Option<i64>,
 ) -> Result<(), StoreError> {
+    let latest = telemetry_latest::Entity::delete_many();
+    latest.filter(telemetry_latest::Column::DeviceId.is_in(ids.clone())).exec(tx).await.map_err(backend)?;
     let row = device::ActiveModel { paired_at: Set(at), updated_at: Set(now_millis()), ..Default::default() };
     let update = device::Entity::update_many().set(row);
     update.filter(device::Column::Id.is_in(ids)).exec(tx).await.map_err(backend)?;

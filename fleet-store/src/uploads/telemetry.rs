@@ -38,6 +38,8 @@ impl Store {
         // By device and in the order of devices; of one batch only the newest can be the latest.
         let mut newest: BTreeMap<i64, (i64, telemetry::ActiveModel)> = BTreeMap::new();
         for (sample, name) in samples.iter().zip(&names) {
+            // No reading is of the future: an agent whose clock is ahead must not have the last word for ever.
+            let sample = &Sample { taken_at: sample.taken_at.min(upload.received_at), ..sample.clone() };
             let Some(device) = devices.get(name).filter(|device| device.is_own) else { continue };
             let origin = Origin {
                 device_id: device.id,

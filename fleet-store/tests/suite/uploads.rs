@@ -71,7 +71,7 @@ pub async fn samples_come_back_as_they_were(on: &Databases) {
     let stored = store(&f, &peer.guard(), 10, vec![full.clone(), bare.clone()]).await.unwrap();
     assert_eq!(stored, accepted(10, 2, 0));
     assert_eq!(history(&f, &rig).await, vec![bare.clone(), full.clone()], "newest first");
-    assert_eq!(f.store.latest(f.org, id).await.unwrap(), Some((bare, f.now)));
+    assert_eq!(f.store.latest(f.org, id).await.unwrap(), Some((bare, f.later(1_000_000))));
     let only = f.store.history(f.org, id, f.now, f.now, 100).await.unwrap();
     assert_eq!(only, vec![full], "both ends belong to the range");
     let none = f.store.history(f.org, id, f.later(2), f.later(9), 100).await.unwrap();
@@ -133,6 +133,21 @@ pub async fn one_of_many_uploads_of_a_message_is_stored(on: &Databases) {
     let new = results.iter().filter(|stored| stored.outcome == UploadOutcome::Accepted).count();
     assert_eq!(new, 1);
     assert_eq!(history(&f, &rig).await.len(), 1);
+}
+
+pub async fn nobody_has_the_last_word_by_a_clock_that_is_ahead(on: &Databases) {
+    let f = Fixture::new(on).await;
+    let (peer, rig) = (f.peer("a").await, mac(1));
+    let id = f.owned(&peer, 1, &rig).await;
+    let ahead = sample(&rig, UnixMillis::new(253_402_300_799_000).unwrap());
+    store(&f, &peer.guard(), 1, vec![ahead]).await.unwrap();
+    let (latest, received_at) = f.store.latest(f.org, id).await.unwrap().unwrap();
+    assert_eq!(latest.taken_at, received_at, "no reading is of the future");
+
+    // What the owner said goes with the owner.
+    f.store.unpair(f.org, vec![id], fleet_core::store::Actor::System, f.now).await.unwrap();
+    assert_eq!(f.store.latest(f.org, id).await.unwrap(), None);
+    assert_eq!(history(&f, &rig).await.len(), 1, "the history stays");
 }
 
 pub async fn an_older_sample_does_not_replace_the_latest(on: &Databases) {
@@ -258,7 +273,7 @@ pub async fn a_large_batch_is_stored(on: &Databases) {
     let listing = f.store.agent(f.org, peer.id()).await.unwrap().unwrap();
     assert_eq!(listing.devices, 2500);
     let page = f.store.devices(f.org, Default::default(), None, u32::MAX).await.unwrap();
-    assert_eq!(page.len(), 1000, "a page is bounded");
+    assert_eq!(page.len(), 1001, "a page is bounded");
     let last = page.last().unwrap().device.id;
     let next = f.store.devices(f.org, Default::default(), Some(last), 1).await.unwrap();
     assert!(next[0].device.id > last && next[0].latest.is_some());

@@ -223,7 +223,7 @@ impl Fixture {
     }
 
     pub fn upload(&self, sequence: i64) -> Upload {
-        Upload { sequence, captured_at: self.now, received_at: self.now }
+        Upload { sequence, captured_at: self.now, received_at: self.later(1_000_000) }
     }
 
     pub fn discovery(&self, endpoint: Endpoint, address: &str) -> Discovery {

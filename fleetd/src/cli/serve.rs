@@ -60,6 +60,15 @@ pub(super) struct ServeArgs {
     /// human or json [default: human]
     #[arg(long, value_name = "FORM")]
     log_format: Option<String>,
+    /// With --mode=agent: trust only the certificate authorities in this PEM file
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<String>,
+    /// With --mode=agent: allow plain HTTP to a host that is not loopback: whoever can read the traffic has the api_key
+    #[arg(long)]
+    allow_insecure_transport: bool,
+    /// With --mode=agent: serve the agent's health page here
+    #[arg(long, value_name = "IP:PORT")]
+    health: Option<String>,
     /// A TOML file with these options
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
@@ -83,6 +92,9 @@ impl ServeArgs {
             ("proto-port", one(self.proto_port)),
             ("poll-interval", one(self.poll_interval)),
             ("log-format", one(self.log_format)),
+            ("ca-file", one(self.ca_file)),
+            ("allow-insecure-transport", one(self.allow_insecure_transport.then(|| "true".to_owned()))),
+            ("health", one(self.health)),
             ("config", one(self.config)),
         ]
     }
@@ -115,6 +127,15 @@ async fn agent(config: &Config) -> ExitCode {
         arguments.extend(["--proto-port".into(), port.to_string().into()]);
     }
     arguments.extend(["--poll-interval".into(), format!("{}s", config.poll_interval.as_secs()).into()]);
+    if let Some(file) = &config.ca_file {
+        arguments.extend(["--ca-file".into(), file.clone().into_os_string()]);
+    }
+    if config.allow_insecure_transport {
+        arguments.push("--allow-insecure-transport".into());
+    }
+    if let Some(address) = config.health {
+        arguments.extend(["--health".into(), address.to_string().into()]);
+    }
     match fleet_agent::cli::Cli::try_parse_from(arguments) {
         Ok(cli) => fleet_agent::cli::execute(cli.agent).await,
         Err(error) => {
@@ -126,8 +147,8 @@ async fn agent(config: &Config) -> ExitCode {
 
 async fn serve(config: &Config) -> ExitCode {
     // Before anything is opened, so that a signal in between is not lost.
-    let shutdown = match Signals::new() {
-        Ok(signals) => signals.received(),
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
         Err(error) => {
             report(&error);
             return ExitCode::FAILURE;
@@ -158,9 +179,16 @@ async fn serve(config: &Config) -> ExitCode {
             "Set up this server, once, in a browser or with fleetd setup:\n\n  {link}\n"
         );
     }
-    let signal = shutdown.await;
+    let signal = signals.received().await;
     tracing::info!(signal, "stopping");
-    if server.stop().await {
+    let drained = tokio::select! {
+        drained = server.stop() => drained,
+        signal = signals.received() => {
+            tracing::warn!(signal, "stopped at once, at the second signal");
+            return ExitCode::FAILURE;
+        }
+    };
+    if drained {
         tracing::info!("stopped, every call had ended");
     } else {
         tracing::warn!("stopped, some calls were cut off");
@@ -180,7 +208,7 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn received(mut self) -> &'static str {
+    async fn received(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",

@@ -32,7 +32,7 @@ const fn one(name: &'static str) -> Setting {
 }
 
 /// Every setting.
-pub const SETTINGS: [Setting; 15] = [
+pub const SETTINGS: [Setting; 18] = [
     one("mode"),
     Setting { name: "listen", kind: Kind::Many },
     one("metrics-listen"),
@@ -47,11 +47,27 @@ pub const SETTINGS: [Setting; 15] = [
     one("proto-port"),
     one("poll-interval"),
     one("log-format"),
+    one("ca-file"),
+    Setting { name: "allow-insecure-transport", kind: Kind::Switch },
+    one("health"),
     one("config"),
 ];
 
-/// Variables of the prefix that are no settings of the server.
-const OTHER_VARIABLES: [&str; 0] = [];
+/// Settings that only an agent of its own uses.
+pub(super) const AGENT_ONLY: [&str; 3] = ["ca-file", "allow-insecure-transport", "health"];
+/// Settings that only a server uses.
+pub(super) const SERVER_ONLY: [&str; 8] = [
+    "listen",
+    "metrics-listen",
+    "key-dir",
+    "database-url",
+    "database-url-file",
+    "tls-cert",
+    "tls-key",
+    "allow-plaintext",
+];
+/// Settings of whoever reads miners.
+pub(super) const MINERS_ONLY: [&str; 3] = ["scan", "proto-port", "poll-interval"];
 
 /// Values of one setting and where they stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,9 +93,6 @@ pub(super) fn environment(
     let mut layer = Layer::new();
     for (variable, value) in variables {
         let Some(variable) = variable.to_str().filter(|name| name.starts_with("FLEETD_")) else { continue };
-        if OTHER_VARIABLES.contains(&variable) {
-            continue;
-        }
         let named = |setting: &&Setting| self::variable(setting.name) == variable;
         let Some(setting) = SETTINGS.iter().find(named) else {
             problems.push(Problem::Unknown { key: variable.to_owned() });

@@ -71,4 +71,10 @@ pub struct Config {
     pub poll_interval: Duration,
     /// How the log is written.
     pub log_format: LogFormat,
+    /// With [`Mode::Agent`]: the only certificate authorities to trust.
+    pub ca_file: Option<PathBuf>,
+    /// With [`Mode::Agent`]: whether plain HTTP to another host is allowed.
+    pub allow_insecure_transport: bool,
+    /// With [`Mode::Agent`]: where the health page is served.
+    pub health: Option<SocketAddr>,
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use fleet_agent::miner::scan::{AllowList, ScanRange};
 use fleet_store::DatabaseUrl;
 
-use super::layer::{self, Given, Layer};
+use super::layer::{self, AGENT_ONLY, Given, Layer, MINERS_ONLY, SERVER_ONLY};
 use super::{Config, LogFormat, Mode, TlsFiles};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8420";
@@ -112,6 +113,22 @@ pub enum Problem {
         /// The address.
         address: SocketAddr,
     },
+    /// The mode does not use it.
+    #[error("{key}: --mode={mode} does not use it")]
+    NotForMode {
+        /// Where it stands.
+        key: String,
+        /// The mode.
+        mode: &'static str,
+    },
+    /// A password would stand in the list of processes, for everybody on the host to read.
+    #[error(
+        "{key}: a password does not belong on a command line; put the URL into a file and give --database-url-file"
+    )]
+    Password {
+        /// Where it stands.
+        key: String,
+    },
     /// There is no directory to keep things in.
     #[error("--data-dir: neither XDG_STATE_HOME nor HOME is set, so say where things are kept")]
     NoHome,
@@ -167,8 +184,7 @@ impl Judge<'_> {
         let log_format = self.choice("log-format", &[("human", LogFormat::Human), ("json", LogFormat::Json)]);
         let tls = self.tls();
         let listen = self.listen(tls.is_some());
-        let metrics_listen =
-            self.parsed("metrics-listen", "must be an IP address and a port, for example 127.0.0.1:8422");
+        let metrics_listen = self.metrics_listen();
         // The agent's directory is fleet-agent's own, so that both binaries find the same agent.
         let program = if mode == Some(Mode::Agent) { "fleet-agent" } else { "fleetd" };
         let data_dir = self.path("data-dir").or_else(|| home(program));
@@ -178,10 +194,16 @@ impl Judge<'_> {
         let database = self.database(data_dir.as_ref());
         let key_dir = self.path("key-dir").or_else(|| data_dir.as_ref().map(|dir| dir.join("keys")));
         let scan = self.scan();
-        let proto_port =
-            self.parsed("proto-port", "must be a port, 1 to 65535").filter(|port: &u16| *port > 0);
+        let proto_port = self.parsed("proto-port", "must be a port, 1 to 65535").map(NonZeroU16::get);
         let poll_interval = self.poll_interval();
+        let ca_file = self.path("ca-file");
+        let allow_insecure_transport = self.switch("allow-insecure-transport");
+        let health = self.parsed("health", "must be an IP address and a port, for example 127.0.0.1:8421");
+        self.unused(mode.unwrap_or(Mode::Combined));
         Some(Config {
+            ca_file,
+            allow_insecure_transport,
+            health,
             mode: mode.unwrap_or(Mode::Combined),
             listen,
             metrics_listen,
@@ -194,6 +216,29 @@ impl Judge<'_> {
             poll_interval,
             log_format: log_format.unwrap_or(LogFormat::Human),
         })
+    }
+
+    fn unused(&mut self, mode: Mode) {
+        let (mode, unused): (_, Vec<&str>) = match mode {
+            Mode::Combined => ("combined", AGENT_ONLY.to_vec()),
+            Mode::Server => ("server", [AGENT_ONLY, MINERS_ONLY].concat()),
+            Mode::Agent => ("agent", SERVER_ONLY.to_vec()),
+        };
+        for given in unused.into_iter().filter_map(|name| self.given.get(name)) {
+            self.problems.push(Problem::NotForMode { key: given.source.clone(), mode });
+        }
+    }
+
+    fn metrics_listen(&mut self) -> Option<SocketAddr> {
+        let address =
+            self.parsed("metrics-listen", "must be an IP address and a port, for example 127.0.0.1:8422")?;
+        let address: SocketAddr = address;
+        if !address.ip().is_loopback() && !self.switch("allow-plaintext") {
+            // TLS on the other listener does not cover this one.
+            let key = self.one("metrics-listen").map_or_else(String::new, |(_, given)| given.source.clone());
+            self.problems.push(Problem::Plaintext { key, address });
+        }
+        Some(address)
     }
 
     fn one(&self, name: &str) -> Option<(&str, &Given)> {
@@ -233,7 +278,8 @@ impl Judge<'_> {
             self.invalid(&source, "must be a path");
             return None;
         }
-        Some(PathBuf::from(value))
+        // Without a slash or dot at its end, by which a symbolic link would be followed.
+        Some(PathBuf::from(value).components().collect())
     }
 
     fn switch(&mut self, name: &str) -> bool {
@@ -266,6 +312,9 @@ impl Judge<'_> {
         let default = Given { values: vec![DEFAULT_LISTEN.to_owned()], source: "--listen".to_owned() };
         let given = self.given.get("listen").cloned().unwrap_or(default);
         let mut addresses = Vec::new();
+        if given.values.is_empty() {
+            self.invalid(&given.source, "must name at least one address");
+        }
         for value in &given.values {
             match value.parse::<SocketAddr>() {
                 Ok(address) if plaintext || address.ip().is_loopback() => addresses.push(address),
@@ -298,6 +347,11 @@ impl Judge<'_> {
             },
             (None, None) => return data_dir.map(|dir| DatabaseUrl::sqlite_file(dir.join("fleet.db"))),
         };
+        let on_command_line = source.starts_with("--") && source != "--database-url-file";
+        if on_command_line && url::Url::parse(&text).is_ok_and(|url| url.password().is_some()) {
+            self.problems.push(Problem::Password { key: source });
+            return None;
+        }
         match text.parse::<DatabaseUrl>() {
             // Whoever connects would find that out, but only once files are made, and without the setting's name.
             Ok(url) if text.starts_with("postgres") && url::Url::parse(&url.to_string()).is_err() => {
@@ -334,11 +388,11 @@ impl Judge<'_> {
         let default = Duration::from_secs(5);
         let Some((value, given)) = self.one("poll-interval") else { return default };
         let seconds = value.strip_suffix('s').unwrap_or(value).parse::<u64>().ok();
-        if let Some(seconds) = seconds.filter(|seconds| (1..=3600).contains(seconds)) {
+        if let Some(seconds) = seconds.filter(|seconds| (1..=600).contains(seconds)) {
             return Duration::from_secs(seconds);
         }
         let source = given.source.clone();
-        self.invalid(&source, "must be whole seconds, 1 to 3600, for example 5s");
+        self.invalid(&source, "must be whole seconds, 1 to 600, for example 5s");
         default
     }
 }
@@ -378,11 +432,11 @@ mod tests {
         .unwrap();
         let file = file.to_str().unwrap();
         let config = load(
-            arguments(&[("mode", "server"), ("config", file)]),
-            variables(&[("FLEETD_MODE", "combined"), ("FLEETD_SCAN", "127.0.1.0/30, 127.0.2.0/30")]),
+            arguments(&[("mode", "combined"), ("config", file)]),
+            variables(&[("FLEETD_MODE", "server"), ("FLEETD_SCAN", "127.0.1.0/30, 127.0.2.0/30")]),
         );
         let config = config.unwrap();
-        assert_eq!(config.mode, Mode::Server);
+        assert_eq!(config.mode, Mode::Combined);
         assert_eq!(config.listen.len(), 2);
         assert_eq!(config.scan.len(), 2);
         assert_eq!(config.poll_interval, Duration::from_secs(7));
@@ -428,6 +482,35 @@ mod tests {
         assert!(load(arguments(&[beyond]), variables(&[])).is_err());
         assert!(load(arguments(&[beyond, ("allow-plaintext", "true")]), variables(&[])).is_ok());
         assert!(load(arguments(&[beyond, ("tls-cert", "c"), ("tls-key", "k")]), variables(&[])).is_ok());
+    }
+
+    #[test]
+    fn what_a_mode_does_not_use_is_not_swallowed() {
+        for (mode, given) in [("server", "scan"), ("agent", "tls-cert"), ("combined", "ca-file")] {
+            let value = if given == "scan" { "127.0.1.0/30" } else { "file" };
+            let errors = load(arguments(&[("mode", mode), (given, value)]), variables(&[])).unwrap_err();
+            let text = format!("--{given}: --mode={mode} does not use it");
+            assert!(errors.to_string().contains(&text), "{errors}");
+        }
+        let agent = load(arguments(&[("mode", "agent"), ("ca-file", "ca.pem")]), variables(&[])).unwrap();
+        assert_eq!(agent.data_dir, PathBuf::from("/home/operator/.local/state/fleet-agent"));
+    }
+
+    #[test]
+    fn metrics_beyond_loopback_take_an_explicit_word_too_and_an_empty_list_is_none() {
+        let beyond = ("metrics-listen", "192.168.1.1:8422");
+        assert!(load(arguments(&[beyond, ("tls-cert", "c"), ("tls-key", "k")]), variables(&[])).is_err());
+        assert!(load(arguments(&[beyond, ("allow-plaintext", "true")]), variables(&[])).is_ok());
+        assert!(load(Vec::new(), variables(&[("FLEETD_LISTEN", "")])).is_err());
+        assert!(load(arguments(&[("proto-port", "0")]), variables(&[])).is_err());
+    }
+
+    #[test]
+    fn a_password_does_not_stand_in_the_list_of_processes() {
+        let url = "postgres://fleet:hunter2@127.0.0.1/fleet";
+        let errors = load(arguments(&[("database-url", url)]), variables(&[])).unwrap_err();
+        assert!(errors.to_string().contains("--database-url-file"), "{errors}");
+        assert!(load(Vec::new(), variables(&[("FLEETD_DATABASE_URL", url)])).is_ok());
     }
 
     #[test]

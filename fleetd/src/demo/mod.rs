@@ -92,11 +92,12 @@ pub async fn run(args: DemoArgs) -> ExitCode {
         }
     };
     let stopped = async {
-        let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-        let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return };
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else { return };
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
         }
     };
     let outcome = tokio::select! {
@@ -198,6 +199,9 @@ async fn start(listen: SocketAddr, directory: &Path) -> Result<Server, DemoError
         proto_port: None,
         poll_interval: Duration::from_secs(5),
         log_format: LogFormat::Human,
+        ca_file: None,
+        allow_insecure_transport: false,
+        health: None,
     };
     let start = |listen| {
         let config = config(listen);

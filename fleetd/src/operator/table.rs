@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use fleet_core::name::is_forbidden;
+
 /// A table: a header and rows of as many cells.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -20,7 +22,7 @@ impl Table {
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         // What a miner or an agent says of itself must not move the cursor of whoever looks at it.
         let printable =
-            |cell: String| cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+            |cell: String| cell.chars().map(|c| if is_forbidden(c) { '\u{fffd}' } else { c }).collect();
         self.rows.push(cells.into_iter().map(printable).collect());
     }
 

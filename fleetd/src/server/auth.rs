@@ -31,7 +31,7 @@ pub enum Guard {
 }
 
 /// Procedures that authenticate by what they carry.
-const OPEN: [&str; 5] = [
+pub(super) const OPEN: [&str; 5] = [
     "agentgateway.v1.AgentGatewayService/Register",
     "agentgateway.v1.AgentGatewayService/BeginAuthHandshake",
     "agentgateway.v1.AgentGatewayService/CompleteAuthHandshake",
@@ -43,9 +43,12 @@ const OPEN: [&str; 5] = [
 #[must_use]
 pub fn guard_of(path: &str) -> Option<Guard> {
     let procedure = path.strip_prefix('/')?;
-    if OPEN.contains(&procedure) || procedure.starts_with("grpc.reflection.") {
-        // The descriptors are public with the source.
+    if OPEN.contains(&procedure) {
         return Some(Guard::Open);
+    }
+    if procedure.starts_with("grpc.reflection.") {
+        // The descriptors are public with the source; a stream that anybody may hold open is not.
+        return Some(Guard::Operator);
     }
     if AGENT_GATEWAY_SERVICE_PROCEDURES.contains(&procedure) {
         return Some(Guard::Agent);

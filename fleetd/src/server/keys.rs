@@ -15,6 +15,8 @@ use zeroize::Zeroizing;
 
 const ROOT: &str = "root.key";
 const COMMAND: &str = "command.key";
+/// What the names of our files and directories begin with.
+const OURS: [&str; 6] = ["root.", "command.", ".key-", "keys", "fleet.db", "local-agent"];
 
 /// The keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -40,14 +42,27 @@ pub enum KeyDirError {
         /// Which.
         path: PathBuf,
     },
+    /// A directory that others use too, by the look of it.
+    #[error(
+        "{} may be entered by others and holds other things; name a directory of its own, or chmod 700 it if it is one",
+        path.display()
+    )]
+    Shared {
+        /// Which.
+        path: PathBuf,
+    },
     /// It is no key.
     #[error("{} is not a key: 64 hex digits and a newline", path.display())]
     NotAKey {
         /// Which.
         path: PathBuf,
     },
-    /// One of the two keys is there and the other is not.
-    #[error("{} is missing although the other key is there; restore it from a backup", path.display())]
+    /// A key is missing, and the database has an organization that was made with it.
+    #[error(
+        "{} is missing, and the organization in this database was made with it; give the key directory that belongs to \
+         the database, or restore the key from a backup",
+        path.display()
+    )]
     Missing {
         /// Which.
         path: PathBuf,
@@ -57,30 +72,45 @@ pub enum KeyDirError {
     Random(#[from] RandomError),
 }
 
-/// Reads the keys, or makes them if neither is there.
+/// Whether keys may be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "there is nothing between the two")]
+pub enum Missing {
+    /// There is no organization yet: what is missing is made.
+    Make,
+    /// There is one, signed with keys that exist somewhere.
+    Refuse,
+}
+
+/// Reads the keys, and makes what is missing if that may be.
 ///
 /// # Errors
 /// [`KeyDirError`].
-pub fn open(directory: &Path, random: &dyn SecureRandom) -> Result<ServerKeys, KeyDirError> {
-    prepare(directory)?;
-    let paths = [directory.join(ROOT), directory.join(COMMAND)];
-    match paths.each_ref().map(|path| path.symlink_metadata().is_ok()) {
-        [true, true] => {}
-        [false, false] => {
-            paths.iter().try_for_each(|path| make(path, random))?;
-            sync(directory)?;
-        }
-        [root, _] => {
-            return Err(KeyDirError::Missing {
-                path: if root { paths[1].clone() } else { paths[0].clone() },
-            });
-        }
+pub fn open(
+    directory: &Path,
+    missing: Missing,
+    random: &dyn SecureRandom,
+) -> Result<ServerKeys, KeyDirError> {
+    let directory = &plain(directory);
+    if missing == Missing::Make {
+        prepare(directory)?;
     }
-    // What the files hold is used, whoever made them: another server may have started at the same time.
-    let [root, command] = paths.each_ref().map(|path| read(path));
+    let key = |name: &str| {
+        let path = directory.join(name);
+        match (path.symlink_metadata().is_ok(), missing) {
+            (true, _) => read(&path),
+            // Several servers of one installation may start at once: what is there in the end is read.
+            (false, Missing::Make) => make(&path, random).and_then(|()| read(&path)),
+            (false, Missing::Refuse) => Err(KeyDirError::Missing { path }),
+        }
+    };
+    let (root, command) = (key(ROOT)?, key(COMMAND)?);
+    if missing == Missing::Make {
+        sync(directory)?;
+    }
     Ok(ServerKeys {
-        root: Some(Arc::new(RootSecretKey::from_seed(&*root?))),
-        command: Arc::new(CommandSecretKey::from_seed(&*command?)),
+        root: Some(Arc::new(RootSecretKey::from_seed(&root))),
+        command: Arc::new(CommandSecretKey::from_seed(&command)),
     })
 }
 
@@ -88,8 +118,14 @@ fn io_at(path: &Path) -> impl FnOnce(io::Error) -> KeyDirError + '_ {
     |source| KeyDirError::Io { path: path.to_owned(), source }
 }
 
+/// The path without a slash or dot at its end, by which a symbolic link would be followed.
+pub(crate) fn plain(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
 /// Makes the directory, or sees that it is ours and nobody else's.
 pub(crate) fn prepare(directory: &Path) -> Result<(), KeyDirError> {
+    let directory = &plain(directory);
     match directory.symlink_metadata() {
         Ok(found) => {
             let own = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
@@ -97,6 +133,13 @@ pub(crate) fn prepare(directory: &Path) -> Result<(), KeyDirError> {
                 return Err(KeyDirError::NotOwn { path: directory.to_owned() });
             }
             if found.permissions().mode() & 0o077 != 0 {
+                // Nobody's /etc is to be closed because of a typing error.
+                for entry in fs::read_dir(directory).map_err(io_at(directory))? {
+                    let name = entry.map_err(io_at(directory))?.file_name();
+                    if !OURS.iter().any(|ours| name.as_encoded_bytes().starts_with(ours.as_bytes())) {
+                        return Err(KeyDirError::Shared { path: directory.to_owned() });
+                    }
+                }
                 fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
                     .map_err(io_at(directory))?;
             }
@@ -162,8 +205,8 @@ mod tests {
     fn keys_are_made_once_private_and_read_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("keys");
-        let first = open(&path, &SeededRandom::new(1)).unwrap();
-        let second = open(&path, &SeededRandom::new(2)).unwrap();
+        let first = open(&path, Missing::Make, &SeededRandom::new(1)).unwrap();
+        let second = open(&path, Missing::Refuse, &SeededRandom::new(2)).unwrap();
         assert_eq!(first.command.public_key(), second.command.public_key());
         assert_eq!(first.root.unwrap().public_key(), second.root.unwrap().public_key());
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
@@ -184,25 +227,16 @@ mod tests {
                         scope.spawn(move || {
                             let random = SeededRandom::new(round * 4 + seed);
                             barrier.wait();
-                            open(directory, &random)
+                            open(directory, Missing::Make, &random).unwrap()
                         })
                     })
                     .collect();
                 starts.into_iter().map(|start| start.join().unwrap()).collect()
             });
-            let on_disk = open(directory.path(), &SeededRandom::new(0)).unwrap();
+            let on_disk = open(directory.path(), Missing::Refuse, &SeededRandom::new(0)).unwrap();
             for keys in opened {
-                match keys {
-                    Ok(keys) => {
-                        assert_eq!(keys.command.public_key(), on_disk.command.public_key());
-                        assert_eq!(
-                            keys.root.unwrap().public_key(),
-                            on_disk.root.as_ref().unwrap().public_key()
-                        );
-                    }
-                    // It came between the other's two files.
-                    Err(error) => assert!(matches!(error, KeyDirError::Missing { .. }), "{error}"),
-                }
+                assert_eq!(keys.command.public_key(), on_disk.command.public_key());
+                assert_eq!(keys.root.unwrap().public_key(), on_disk.root.as_ref().unwrap().public_key());
             }
             assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
         }
@@ -213,24 +247,45 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("keys");
         let random = SeededRandom::new(1);
-        open(&path, &random).unwrap();
+        open(&path, Missing::Make, &random).unwrap();
 
         fs::set_permissions(path.join(ROOT), fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(open(&path, &random), Err(KeyDirError::TooOpen { .. })));
+        assert!(matches!(open(&path, Missing::Refuse, &random), Err(KeyDirError::TooOpen { .. })));
         fs::set_permissions(path.join(ROOT), fs::Permissions::from_mode(0o600)).unwrap();
 
         let seed = fs::read_to_string(path.join(COMMAND)).unwrap();
         fs::write(path.join(COMMAND), &seed[..40]).unwrap();
-        let error = open(&path, &random).unwrap_err();
+        let error = open(&path, Missing::Refuse, &random).unwrap_err();
         assert!(matches!(error, KeyDirError::NotAKey { .. }));
         assert!(!format!("{error} {error:?}").contains(&seed[..8]));
 
         fs::remove_file(path.join(COMMAND)).unwrap();
-        assert!(matches!(open(&path, &random), Err(KeyDirError::Missing { .. })));
+        assert!(matches!(open(&path, Missing::Refuse, &random), Err(KeyDirError::Missing { .. })));
+        // A crash between the two, before there was an organization: what is missing is made.
+        open(&path, Missing::Make, &random).unwrap();
+        fs::remove_file(path.join(COMMAND)).unwrap();
 
         fs::remove_file(path.join(ROOT)).unwrap();
         std::os::unix::fs::symlink("/dev/null", path.join(ROOT)).unwrap();
         std::os::unix::fs::symlink("/dev/null", path.join(COMMAND)).unwrap();
-        assert!(open(&path, &random).is_err());
+        assert!(open(&path, Missing::Refuse, &random).is_err());
+    }
+
+    #[test]
+    fn a_directory_that_others_use_is_left_alone_and_a_link_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = directory.path().join("shared");
+        fs::create_dir(&shared).unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(shared.join("passwd"), "").unwrap();
+        assert!(matches!(prepare(&shared), Err(KeyDirError::Shared { .. })));
+        assert_eq!(shared.metadata().unwrap().permissions().mode() & 0o777, 0o755);
+
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(&shared, &link).unwrap();
+        for ending in ["", "/", "/."] {
+            let path = PathBuf::from(format!("{}{ending}", link.display()));
+            assert!(matches!(prepare(&path), Err(KeyDirError::NotOwn { .. })), "{ending}");
+        }
     }
 }

@@ -3,8 +3,8 @@
 
 use core::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use fleet_agent::miner::site::SiteHandle;
 use fleet_core::id::AgentId;
 use fleet_core::store::{AgentKind, AgentRecord};
 
@@ -19,12 +19,12 @@ pub(super) trait AgentLink: fmt::Debug + Send + Sync {
 /// The half in this process.
 #[derive(Debug)]
 struct LocalLink {
-    site: Option<SiteHandle>,
+    runs: Arc<AtomicBool>,
 }
 
 impl AgentLink for LocalLink {
     fn is_reachable(&self) -> bool {
-        self.site.is_some()
+        self.runs.load(Ordering::Relaxed)
     }
 }
 
@@ -45,19 +45,24 @@ impl AgentLink for StreamLink {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Links {
     streams: Streams,
-    site: Option<SiteHandle>,
+    local_runs: Arc<AtomicBool>,
 }
 
 impl Links {
-    /// Links over these streams and, in combined mode, the site in this process.
-    pub(super) const fn new(streams: Streams, site: Option<SiteHandle>) -> Self {
-        Self { streams, site }
+    /// Links over these streams and, once it runs, to the half in this process.
+    pub(super) fn new(streams: Streams) -> Self {
+        Self { streams, local_runs: Arc::default() }
+    }
+
+    /// Notes whether the half in this process runs.
+    pub(super) fn set_local(&self, runs: bool) {
+        self.local_runs.store(runs, Ordering::Relaxed);
     }
 
     /// The way to `agent`.
     pub(super) fn to(&self, agent: &AgentRecord) -> Arc<dyn AgentLink> {
         match agent.kind {
-            AgentKind::Local => Arc::new(LocalLink { site: self.site.clone() }),
+            AgentKind::Local => Arc::new(LocalLink { runs: Arc::clone(&self.local_runs) }),
             AgentKind::Remote => Arc::new(StreamLink { agent: agent.id, streams: self.streams.clone() }),
         }
     }

@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use fleet_proto::rpc::ResponseBody;
@@ -16,7 +18,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -27,6 +29,10 @@ use crate::config::TlsFiles;
 
 /// How many connections are open at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 20_000;
+/// File descriptors that are left for the database, listeners and files.
+const RESERVED_FILES: usize = 64;
+/// What it takes to tell HTTP/2 from HTTP/1.1 (RFC 9113 section 3.4).
+const PREFACE_BYTES: usize = 24;
 /// How long a TLS handshake, and the headers of an HTTP/1.1 request, may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that is gone is noticed after both.
@@ -86,7 +92,7 @@ where
     F: Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + 'static,
 {
     let graceful = Arc::new(GracefulShutdown::new());
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let room = Arc::new(Semaphore::new(connections_at_once()));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -119,6 +125,72 @@ where
     match Arc::try_unwrap(graceful) {
         Ok(graceful) => tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_ok(),
         Err(_) => false,
+    }
+}
+
+/// As many as there may be, or as there are file descriptors for, less some for everything else.
+fn connections_at_once() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    limit.saturating_sub(RESERVED_FILES).clamp(16, MAX_CONNECTIONS)
+}
+
+/// A connection that must say something before long. HTTP's own time limits begin only when it is known which HTTP is
+/// spoken, and that takes the first bytes.
+struct Impatient<S> {
+    stream: S,
+    deadline: Pin<Box<tokio::time::Sleep>>,
+    missing: usize,
+}
+
+impl<S> Impatient<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, deadline: Box::pin(tokio::time::sleep(HANDSHAKE_TIMEOUT)), missing: PREFACE_BYTES }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if self.missing > 0 {
+            let got = buffer.filled().len().saturating_sub(before);
+            self.missing = self.missing.saturating_sub(got);
+            if read.is_pending() && self.deadline.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
@@ -170,7 +242,7 @@ async fn serve<S, H, F>(
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(16 * 1024);
     let service = service_fn(move |request| handler(peer, request));
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(Impatient::new(stream)), service);
     if let Err(error) = watcher.watch(connection.into_owned()).await {
         tracing::debug!(%peer, %error, "a connection ended");
     }

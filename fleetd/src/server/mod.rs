@@ -14,13 +14,14 @@ mod set_up;
 mod start;
 mod streams;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use fleet_core::driver::{ServerDriver, ServerKeys};
 use fleet_core::keys::CommandPublicKey;
 use fleet_core::random::SecureRandom;
 use fleet_core::store::StoreError;
-use fleet_core::time::Clock;
+use fleet_core::time::{Clock, UnixMillis};
 use fleet_proto::rpc::Status;
 use fleet_store::Store;
 
@@ -44,6 +45,7 @@ struct App {
     random: Arc<dyn SecureRandom>,
     passwords: Passwords,
     set_up: SetUpToken,
+    failed_logins: FailedLogins,
     streams: Streams,
     links: Links,
     metrics: Metrics,
@@ -51,6 +53,27 @@ struct App {
     local: Option<local::LocalKeys>,
     /// Whether there is an organization.
     founded: tokio::sync::watch::Sender<bool>,
+}
+
+/// Failed logins since the last line about them: anybody can make them, so the log gets one line a minute.
+#[derive(Debug, Default)]
+struct FailedLogins(Mutex<(u64, Option<UnixMillis>)>);
+
+impl FailedLogins {
+    const EVERY: Duration = Duration::from_secs(60);
+
+    /// Notes one more; returns how many there were if a line is due.
+    fn note(&self, now: UnixMillis) -> Option<u64> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, said_at) = &mut *held;
+        *count = count.saturating_add(1);
+        let is_due = said_at.is_none_or(|said_at| said_at > now || now.since(said_at) >= Self::EVERY);
+        if !is_due {
+            return None;
+        }
+        *said_at = Some(now);
+        Some(std::mem::take(count))
+    }
 }
 
 /// A fault of the store as the peer sees it; the cause goes to the log.

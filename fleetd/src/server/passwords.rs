@@ -93,9 +93,14 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let _waiting = self.waiting.try_acquire().map_err(|_| PasswordError::Busy)?;
-        let _running = self.running.acquire().await.map_err(|_| PasswordError::Busy)?;
-        tokio::task::spawn_blocking(work).await?
+        let waiting = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let running = Arc::clone(&self.running).acquire_owned().await.map_err(|_| PasswordError::Busy)?;
+        tokio::task::spawn_blocking(move || {
+            // The work goes on if its caller goes away, and counts for as long as it does.
+            let _held = (waiting, running);
+            work()
+        })
+        .await?
     }
 }
 
@@ -118,6 +123,21 @@ mod tests {
         assert!(passwords.check(secret("correct horse battery"), Some(hash.clone())).await.unwrap());
         assert!(!passwords.check(secret("correct horse batterz"), Some(hash)).await.unwrap());
         assert!(!passwords.check(secret("nobody has this password"), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn work_whose_caller_is_gone_still_counts() {
+        let passwords = Passwords::new(&SeededRandom::new(1)).unwrap();
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let mut call = Box::pin(passwords.run(move || {
+            let _ = gate.recv();
+            Ok(())
+        }));
+        assert!(futures::poll!(&mut call).is_pending());
+        drop(call);
+        assert_eq!(passwords.running.available_permits(), AT_ONCE - 1, "the abandoned work holds its permit");
+        go.send(()).unwrap();
+        let _all = passwords.running.acquire_many(AT_ONCE.try_into().unwrap()).await.unwrap();
     }
 
     #[tokio::test]

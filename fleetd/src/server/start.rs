@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::http::{Front, metrics_only};
-use super::keys::KeyDirError;
+use super::keys::{KeyDirError, Missing};
 use super::links::Links;
 use super::listener::{self, TlsError};
 use super::local::{LocalKeys, LocalReports, NAME};
@@ -44,6 +44,8 @@ use crate::config::{Config, Mode};
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Raw readings are kept for so long.
 const KEEP_READINGS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// From one try of something that must work to the next.
+const RETRY: Duration = Duration::from_secs(1);
 /// How much is cleared away at once.
 const SWEEP_ROWS: u32 = 1000;
 
@@ -178,10 +180,12 @@ impl Server {
         probe: Arc<dyn Probe>,
     ) -> Result<Self, StartError> {
         super::keys::prepare(&config.data_dir).map_err(StartError::DataDir)?;
-        let keys = super::keys::open(&config.key_dir, random.as_ref()).map_err(StartError::Keys)?;
         let tls = config.tls.as_ref().map(listener::acceptor).transpose()?;
         let store = Store::open_url(&config.database).await?;
         let organization = store.organization().await?.map(|found| found.record);
+        // Keys are made for a new installation only: another key directory than the database's must not get some.
+        let missing = if organization.is_some() { Missing::Refuse } else { Missing::Make };
+        let keys = super::keys::open(&config.key_dir, missing, random.as_ref()).map_err(StartError::Keys)?;
         if let Some(organization) = &organization {
             check_keys(config, &keys, organization)?;
         }
@@ -206,10 +210,11 @@ impl Server {
         let streams = Streams::default();
         let (founded, _) = watch::channel(organization.is_some());
         let app = Arc::new(App {
-            links: Links::new(streams.clone(), local.as_ref().map(|local| local.site.handle())),
+            links: Links::new(streams.clone()),
             passwords: Passwords::new(random.as_ref())
                 .map_err(|error| StartError::Passwords(Box::new(error)))?,
             set_up: SetUpToken::default(),
+            failed_logins: super::FailedLogins::default(),
             metrics: Metrics::new(clock.now()),
             founded,
             local: local_keys,
@@ -330,13 +335,24 @@ impl Server {
                 () = stop.cancelled() => return true,
                 _ = founded.wait_for(|founded| *founded) => {}
             }
-            let Some(agent_id) = app.local_agent_id().await else { return false };
+            let agent_id = loop {
+                if let Some(agent_id) = app.local_agent_id().await {
+                    break agent_id;
+                }
+                tracing::warn!("the local agent cannot be found in the database; trying on");
+                if stop.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_none() {
+                    return true;
+                }
+            };
             let reports_of =
                 LocalReports { store: app.store.clone(), clock: Arc::clone(&app.clock), agent_id };
-            tokio::select! {
-                () = stop.cancelled() => true,
-                () = reports_of.run(site, reports) => false,
+            app.links.set_local(true);
+            let ended = stop.run_until_cancelled(reports_of.run(site, reports)).await;
+            app.links.set_local(false);
+            if ended.is_some() {
+                tracing::error!("the local half has stopped: no miner is read here any more");
             }
+            ended.is_none()
         });
     }
 }

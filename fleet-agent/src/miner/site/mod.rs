@@ -42,6 +42,9 @@ use self::{
 };
 use super::{Found, MinerDriver, MinerInfo, credentials::CredentialLookup, scan::AllowList};
 
+/// Every so many scans all miners that answer are reported once more.
+const REPEAT_SCANS: u64 = 15;
+
 /// Reports that wait for a slow receiver before samples are thrown away. Events never are.
 const MAX_PENDING: usize = 4096;
 
@@ -314,6 +317,9 @@ impl Fleet {
     }
 
     fn on_scanned(&mut self, scan: u64, addresses: u64, took: Duration) {
+        if scan.is_multiple_of(REPEAT_SCANS) {
+            self.say_all_again();
+        }
         let finished_at = Some(self.site.shared.clock.now());
         let locked_seen = std::mem::take(&mut self.locked_seen);
         self.site.snapshot.send_modify(|snapshot| {
@@ -339,6 +345,19 @@ impl Fleet {
             let Some(miner) = self.miners.get(&endpoint) else { continue };
             let info = MinerInfo { address, ..miner.view.info.clone() };
             self.move_to(info);
+        }
+    }
+
+    /// A discovery that was lost on its way, or by a server that was restored from a backup, comes again.
+    fn say_all_again(&mut self) {
+        let known: Vec<_> = self
+            .miners
+            .values()
+            .filter(|miner| miner.answers())
+            .map(|miner| miner.view.info.discovery())
+            .collect();
+        for discovery in known {
+            self.event(EventKind::Discovered(discovery));
         }
     }
 

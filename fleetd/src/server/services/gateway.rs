@@ -17,6 +17,8 @@ use futures::{SinkExt, StreamExt};
 use super::super::streams::{End, Registered, StreamKind};
 use super::super::{App, auth, store_failed};
 
+/// How often the agent of an open stream is checked again, should another server have revoked it.
+const CHECK_EVERY: Duration = Duration::from_secs(3);
 /// How long a control stream may say nothing before its hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
@@ -51,8 +53,12 @@ impl Gateway {
     /// is found by the check.
     async fn register_stream(&self, agent: &AgentIdentity, kind: StreamKind) -> Result<Registered, Status> {
         let registered = self.app.streams.register(agent.agent_id, kind);
-        self.app.driver.authenticate(&agent.session).await.map_err(|error| self.app.refuse(error))?;
+        self.authenticate(agent).await?;
         Ok(registered)
+    }
+
+    async fn authenticate(&self, agent: &AgentIdentity) -> Result<(), Status> {
+        self.app.driver.authenticate(&agent.session).await.map(drop).map_err(|error| self.app.refuse(error))
     }
 
     async fn upload(
@@ -69,10 +75,15 @@ impl Gateway {
         let durable = self.app.store.durable_sequence(agent.agent_id, kind).await.map_err(store_failed)?;
         let mut counts = Counts { durable, ..Counts::default() };
         let mut before = 0;
+        let mut check = checks();
         loop {
             let message = tokio::select! {
                 biased;
                 end = registered.ended() => return Err(ended(end)),
+                _ = check.tick() => {
+                    self.authenticate(&agent).await?;
+                    continue;
+                }
                 message = messages.next() => message,
             };
             let message = match message {
@@ -141,6 +152,13 @@ impl Gateway {
         tracing::warn!(agent_id = %guard.agent_id, sequence, %error, "an upload was rejected");
         self.app.store.reject_upload(guard, kind, sequence).await
     }
+}
+
+/// The first check is due after the time, not at once: a stream is checked when it is registered.
+fn checks() -> tokio::time::Interval {
+    let mut checks = tokio::time::interval_at(tokio::time::Instant::now() + CHECK_EVERY, CHECK_EVERY);
+    checks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    checks
 }
 
 fn ended(end: End) -> Status {
@@ -300,6 +318,7 @@ impl Control {
         let app = Arc::clone(&self.gateway.app);
         let session_over = tokio::time::sleep(self.agent.expires_at.since(app.clock.now()));
         tokio::pin!(session_over);
+        let mut check = checks();
         loop {
             let request = tokio::select! {
                 biased;
@@ -311,10 +330,14 @@ impl Control {
                     self.goaway("the session is over").await?;
                     return Err(Status::unauthenticated());
                 }
+                _ = check.tick() => {
+                    self.gateway.authenticate(&self.agent).await?;
+                    continue;
+                }
                 request = requests.next() => request,
             };
             let Some(request) = request else { return Ok(()) };
-            app.driver.authenticate(&self.agent.session).await.map_err(|error| app.refuse(error))?;
+            self.gateway.authenticate(&self.agent).await?;
             let agent_id = self.agent.agent_id;
             match request {
                 Err(Broken::Stream(status)) => return Err(status),

@@ -17,6 +17,9 @@ use super::App;
 
 /// Every service over one application.
 pub(super) fn all(app: &Arc<App>) -> Result<Services, ReflectionError> {
+    let mut limits = Limits::default();
+    // What anybody may send is small, so that many who send slowly hold little.
+    limits.small = &super::auth::OPEN;
     serve(
         vec![
             Box::new(AgentGatewayServiceServer::new(Arc::new(gateway::Gateway::new(Arc::clone(app))))),
@@ -25,7 +28,7 @@ pub(super) fn all(app: &Arc<App>) -> Result<Services, ReflectionError> {
             Box::new(DeviceServiceServer::new(Arc::new(device::Devices(Arc::clone(app))))),
             Box::new(TelemetryServiceServer::new(Arc::new(telemetry::Telemetry(Arc::clone(app))))),
         ],
-        Limits::default(),
+        limits,
     )
 }
 

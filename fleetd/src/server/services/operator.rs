@@ -57,16 +57,13 @@ impl OperatorService for Operators {
         let now = self.0.clock.now();
         let Some(user) = user.filter(|_| right) else {
             tracing::info!("a login was refused");
-            if let Some(organization) = self.0.store.organization().await.map_err(store_failed)? {
-                let org_id = organization.record.id;
-                let entry = LogEntry {
-                    at: now,
-                    org_id,
-                    actor: Actor::System,
-                    kind: LogKind::LoginFailed,
-                    detail: None,
-                };
-                self.0.log(entry).await;
+            if let Some(count) = self.0.failed_logins.note(now)
+                && let Some(organization) = self.0.store.organization().await.map_err(store_failed)?
+            {
+                let (org_id, kind) = (organization.record.id, LogKind::LoginFailed);
+                // Never the name that was tried: it may be a password, typed into the wrong field.
+                let detail = (count > 1).then(|| format!("{count} times since the line before"));
+                self.0.log(LogEntry { at: now, org_id, actor: Actor::System, kind, detail }).await;
             }
             return Err(Status::unauthenticated());
         };
