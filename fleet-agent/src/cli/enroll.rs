@@ -27,7 +27,7 @@ use crate::{
     probe,
     prompt::{self, PromptError},
     server_url::ServerUrl,
-    state::Access,
+    state::{Access, StateDir},
 };
 
 /// The options of `enroll`.
@@ -84,7 +84,8 @@ pub(super) async fn enroll(args: &AgentArgs, enroll: &EnrollArgs) -> Result<(), 
     // A line that is read without echo may still be waited for at the end.
     let _echo = EchoRestored::new();
     let enrollment = Enrollment { driver, store, random, wait: !enroll.no_wait };
-    let mut terminal = Terminal { name: name.clone(), yes: enroll.yes, wait: !enroll.no_wait, lines: None };
+    let mut terminal =
+        Terminal { directory: directory.clone(), yes: enroll.yes, wait: !enroll.no_wait, lines: None };
     match enrollment.run(code, &server, name, &mut terminal).await? {
         Enrolled::Online(_) => {
             let state = directory.public_state()?;
@@ -108,7 +109,8 @@ const RULE: &str = "=====================================";
 
 /// The person at a terminal, or at the other end of a pipe.
 struct Terminal {
-    name: Name,
+    /// Where the name stands that the agent registered under, which an earlier run may have chosen.
+    directory: StateDir,
     yes: bool,
     wait: bool,
     /// Lines that are entered unasked, once anybody waits for them.
@@ -139,14 +141,15 @@ impl Attendant for Terminal {
     }
 
     fn show_fingerprint(&mut self, fingerprint: &Fingerprint) {
+        let state = self.directory.public_state().ok().flatten();
+        let name = state.map_or_else(|| "NAME".to_owned(), |state| state.name.to_string());
         say(format_args!(
             "\n    This agent's fingerprint:\n\n\
              \x20   {RULE}\n\n\
              \x20       {fingerprint}\n\n\
              \x20   {RULE}\n\n\
              \x20   Confirm the agent at the control plane by typing what stands here:\n\
-             \x20       fleetd agents confirm {}\n",
-            self.name
+             \x20       fleetd agents confirm {name}\n"
         ));
         if self.wait {
             say(format_args!(
