@@ -5,7 +5,7 @@ use fleet_core::store::{Activity, Actor, StoreError};
 use fleet_core::time::UnixMillis;
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use crate::decode::Columns;
@@ -13,6 +13,7 @@ use crate::entity::activity;
 use crate::error::backend;
 use crate::store::{Store, now_millis};
 use crate::text::clean;
+use crate::transaction::Transaction;
 
 /// One line of the activity log, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,10 +172,7 @@ pub(crate) fn entry_row(entry: &LogEntry, now: i64) -> activity::ActiveModel {
 }
 
 /// Appends lines in their order.
-pub(crate) async fn insert(
-    tx: &DatabaseTransaction,
-    rows: Vec<activity::ActiveModel>,
-) -> Result<(), StoreError> {
+pub(crate) async fn insert(tx: &Transaction, rows: Vec<activity::ActiveModel>) -> Result<(), StoreError> {
     for row in rows {
         activity::Entity::insert(row).exec_without_returning(tx).await.map_err(backend)?;
     }

@@ -7,8 +7,7 @@ use fleet_core::keys::RootPublicKey;
 use fleet_core::store::{AgentRecord, EnrollmentRecord, StoreError, Versioned};
 use fleet_core::time::UnixMillis;
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait as _, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait as _, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use crate::decode::Columns;
@@ -17,6 +16,7 @@ use crate::error::backend;
 use crate::server::load::root_of;
 use crate::server::rows;
 use crate::store::Store;
+use crate::transaction::Transaction;
 
 /// The most rows of a page: 1000, and one more by which a caller sees that there is another page.
 const PAGE: u32 = 1001;
@@ -132,7 +132,7 @@ impl Store {
 
     async fn agents_of(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         enrollments: &[pending_enrollment::Model],
         root: &RootPublicKey,
     ) -> Result<HashMap<i64, AgentRecord>, StoreError> {
@@ -176,7 +176,7 @@ impl Store {
     }
 
     /// How many devices each agent owns; the local half's have no row.
-    async fn owned(&self, tx: &DatabaseTransaction, org: OrgId) -> Result<HashMap<i64, i64>, StoreError> {
+    async fn owned(&self, tx: &Transaction, org: OrgId) -> Result<HashMap<i64, i64>, StoreError> {
         let statement = self.sql(
             "SELECT COALESCE(o.agent_id,
                         (SELECT MIN(a.id) FROM agent a

@@ -6,8 +6,8 @@ use fleet_core::name::Name;
 use fleet_core::store::StoreError;
 use fleet_core::time::UnixMillis;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait as _, DatabaseTransaction, EntityTrait, IntoActiveModel,
-    PaginatorTrait, QueryFilter, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait as _, EntityTrait, IntoActiveModel, PaginatorTrait,
+    QueryFilter, QuerySelect,
 };
 
 use crate::decode::Columns;
@@ -15,6 +15,7 @@ use crate::entity::{api_key, app_user};
 use crate::error::{Missing, backend, is_unique};
 use crate::server::commit::hash_bytes;
 use crate::store::{Store, now_millis};
+use crate::transaction::Transaction;
 use crate::users::{UserRecord, user_by_id};
 
 /// The most api_keys that a user may have.
@@ -154,7 +155,7 @@ impl Store {
     }
 }
 
-async fn insert(tx: &DatabaseTransaction, key: &UserApiKeyRecord) -> Result<(), CreateApiKeyError> {
+async fn insert(tx: &Transaction, key: &UserApiKeyRecord) -> Result<(), CreateApiKeyError> {
     let user_id = key.user_id;
     // The user's row is locked so that two keys at once cannot both be the hundredth.
     let user = app_user::Entity::find_by_id(user_id.value()).lock_exclusive();

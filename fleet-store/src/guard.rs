@@ -4,7 +4,7 @@ use fleet_core::code::SecretHash;
 use fleet_core::id::AgentId;
 use fleet_core::store::{AgentKind, AgentStatus, StoreError};
 use fleet_core::time::UnixMillis;
-use sea_orm::{ActiveValue::Set, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ActiveValue::Set, ColumnTrait, EntityTrait, QueryFilter, QuerySelect};
 
 use crate::decode::Columns;
 use crate::entity::{agent, agent_session};
@@ -13,6 +13,7 @@ use crate::server::commit::hash_bytes;
 use crate::server::rows;
 use crate::store::{Store, now_millis};
 use crate::text::clean;
+use crate::transaction::Transaction;
 
 /// Whose write it is, and by what right. The right is read again in the very transaction that
 /// writes (protocol section 5 step 3), so what is stored was stored by an agent that was
@@ -49,7 +50,7 @@ pub(crate) struct Admitted {
 }
 
 /// Locks the agent and checks the guard.
-pub(crate) async fn admit(tx: &DatabaseTransaction, guard: &Guard) -> Result<Admitted, GuardError> {
+pub(crate) async fn admit(tx: &Transaction, guard: &Guard) -> Result<Admitted, GuardError> {
     let columns = Columns("agent");
     let found = agent::Entity::find_by_id(guard.agent_id.value()).lock_exclusive();
     let row = found.one(tx).await.map_err(backend)?.ok_or(GuardError::Refused)?;

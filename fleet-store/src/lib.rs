@@ -26,21 +26,29 @@
 //! * No secret is stored: of codes, keys and tokens there are hashes.
 //! * The database's file is readable by its owner only.
 //!
+//! # Features
+//! `fault-injection`, off by default and for tests only: `Store::with_faults` makes a chosen step of
+//! a transaction fail or hang.
+//!
 //! # The two databases
 //! | | SQLite | PostgreSQL |
 //! | --- | --- | --- |
 //! | for | one server, no administration | several servers on one database |
 //! | writers | one connection, `BEGIN IMMEDIATE` | row locks, agent before enrollment before device |
 //! | reads | snapshots beside the writer (WAL) | `REPEATABLE READ` |
+//! | backup | [`Store::backup_to`] | `pg_dump` |
 
 mod activity;
 mod agents;
 mod api_keys;
+mod backup;
 mod decode;
 mod devices;
 mod entity;
 mod error;
 mod expire;
+#[cfg(feature = "fault-injection")]
+mod faults;
 mod guard;
 mod migration;
 mod open;
@@ -50,6 +58,7 @@ mod setup;
 mod store;
 mod telemetry;
 mod text;
+mod transaction;
 mod uploads;
 mod url;
 mod users;
@@ -57,8 +66,11 @@ mod users;
 pub use activity::{ActivityLine, LogEntry, LogKind};
 pub use agents::{AgentFilter, AgentListing};
 pub use api_keys::{CreateApiKeyError, MAX_USER_API_KEYS, UserApiKeyRecord};
+pub use backup::BackupError;
 pub use devices::{DeviceFilter, DeviceListing, DeviceRecord, PairError, Paired, Selection, SkipReason};
 pub use error::{DecodeError, UnsupportedValue};
+#[cfg(feature = "fault-injection")]
+pub use faults::{Fault, Faults};
 pub use guard::{Guard, GuardError};
 pub use open::OpenError;
 pub use setup::SetUpError;

@@ -95,7 +95,14 @@ impl Store {
                 (DbBackend::Postgres, pool.clone(), pool)
             }
         };
-        let store = Self { inner: Arc::new(Inner { backend, writer, reader }) };
+        let inner = Inner {
+            backend,
+            writer,
+            reader,
+            #[cfg(feature = "fault-injection")]
+            faults: None,
+        };
+        let store = Self { inner: Arc::new(inner) };
         if let Err(error) = store.bring_up_to_date().await {
             store.close().await;
             return Err(error);
@@ -130,7 +137,11 @@ async fn connect_memory() -> Result<DatabaseConnection, DbErr> {
     Database::connect(options).await
 }
 
-async fn connect_file(path: &Path, connections: u32, only_reads: bool) -> Result<DatabaseConnection, DbErr> {
+pub(crate) async fn connect_file(
+    path: &Path,
+    connections: u32,
+    only_reads: bool,
+) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new("sqlite:");
     let path = path.to_owned();
     options
@@ -183,14 +194,7 @@ async fn connect_postgres(target: &PostgresTarget) -> Result<DatabaseConnection,
 /// A file that is there is not opened: closing it would release the locks that another store of
 /// this process holds on it.
 fn make_private(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    match options.open(path) {
+    match create_private(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
         Ok(_) | Err(_) => {}
     }
@@ -201,6 +205,18 @@ fn make_private(path: &Path) -> std::io::Result<()> {
         tighten(Path::new(&file))?;
     }
     Ok(())
+}
+
+/// Makes an empty file, readable by its owner only, where there is none.
+pub(crate) fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path).map(drop)
 }
 
 #[cfg(unix)]

@@ -1,13 +1,14 @@
 //! The first start: an organization and its first operator.
 
 use fleet_core::store::{Changeset, CommitError, OrganizationRecord, StoreError, Versioned};
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, EntityTrait, QueryOrder, QuerySelect};
+use sea_orm::{ConnectionTrait as _, EntityTrait, QueryOrder, QuerySelect};
 
 use crate::entity::organization;
 use crate::error::backend;
 use crate::server::commit;
 use crate::server::load::with_manifest;
 use crate::store::Store;
+use crate::transaction::Transaction;
 use crate::users::{self, CreateUserError, UserRecord};
 
 /// An installation was not set up; nothing was stored.
@@ -59,7 +60,7 @@ impl Store {
 
     async fn set_up_in(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         change: Changeset,
         user: &UserRecord,
     ) -> Result<(), SetUpError> {

@@ -10,6 +10,7 @@ use sea_orm::{
 };
 
 use crate::error::backend;
+use crate::transaction::Transaction;
 
 /// A server's storage, on SQLite or PostgreSQL. Cheap to clone: clones share connections.
 ///
@@ -27,6 +28,8 @@ pub(crate) struct Inner {
     /// database's busy loop.
     pub(crate) writer: DatabaseConnection,
     pub(crate) reader: DatabaseConnection,
+    #[cfg(feature = "fault-injection")]
+    pub(crate) faults: Option<Arc<crate::faults::Faults>>,
 }
 
 impl Store {
@@ -40,12 +43,12 @@ impl Store {
     }
 
     /// A transaction that writes.
-    pub(crate) async fn write(&self) -> Result<DatabaseTransaction, StoreError> {
-        begin_write(&self.inner.writer).await.map_err(backend)
+    pub(crate) async fn write(&self) -> Result<Transaction, StoreError> {
+        self.begin(&self.inner.writer, writing()).await
     }
 
     /// A transaction that sees one moment.
-    pub(crate) async fn read(&self) -> Result<DatabaseTransaction, StoreError> {
+    pub(crate) async fn read(&self) -> Result<Transaction, StoreError> {
         let options = if self.inner.backend == DbBackend::Postgres {
             TransactionOptions {
                 isolation_level: Some(IsolationLevel::RepeatableRead),
@@ -58,7 +61,21 @@ impl Store {
                 ..TransactionOptions::default()
             }
         };
-        self.inner.reader.begin_with_options(options).await.map_err(backend)
+        self.begin(&self.inner.reader, options).await
+    }
+
+    async fn begin(
+        &self,
+        connection: &DatabaseConnection,
+        options: TransactionOptions,
+    ) -> Result<Transaction, StoreError> {
+        let begun = Transaction::begin(
+            connection,
+            options,
+            #[cfg(feature = "fault-injection")]
+            self.inner.faults.as_ref(),
+        );
+        begun.await.map_err(backend)
     }
 
     /// `FOR UPDATE` and the like; SQLite has no row locks, and needs none with one writer.
@@ -76,15 +93,17 @@ pub(crate) fn lock(backend: DbBackend, clause: &'static str) -> &'static str {
     if backend == DbBackend::Postgres { clause } else { "" }
 }
 
+pub(crate) async fn begin_write(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    connection.begin_with_options(writing()).await
+}
+
 /// On SQLite `BEGIN IMMEDIATE`: a transaction that read first and then found another writer could
 /// only fail.
-pub(crate) async fn begin_write(connection: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
-    connection
-        .begin_with_options(TransactionOptions {
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        })
-        .await
+fn writing() -> TransactionOptions {
+    TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    }
 }
 
 /// For `updated_at` and `deleted_at`, which nothing is judged by: what is judged carries the

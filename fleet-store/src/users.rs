@@ -6,13 +6,14 @@ use fleet_core::code::SecretHash;
 use fleet_core::id::{OrgId, UserId};
 use fleet_core::store::StoreError;
 use fleet_core::time::UnixMillis;
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter};
 
 use crate::decode::Columns;
 use crate::entity::{app_user, user_session};
 use crate::error::{backend, is_unique};
 use crate::server::commit::hash_bytes;
 use crate::store::{Store, now_millis};
+use crate::transaction::Transaction;
 
 /// An operator's account.
 #[derive(Clone, PartialEq, Eq)]
@@ -153,7 +154,7 @@ impl Store {
     }
 }
 
-pub(crate) async fn insert(tx: &DatabaseTransaction, user: &UserRecord) -> Result<(), CreateUserError> {
+pub(crate) async fn insert(tx: &Transaction, user: &UserRecord) -> Result<(), CreateUserError> {
     let row = app_user::Model {
         id: user.id.value(),
         org_id: user.org_id.value(),

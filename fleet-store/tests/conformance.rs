@@ -83,6 +83,7 @@ suite! {
     database:
         an_api_key_has_exactly_one_subject
         an_owner_is_of_the_devices_organization
+        an_agent_and_a_device_of_two_organizations_are_no_pair
         the_database_holds_the_rest
         every_table_says_when
         a_closed_store_is_as_it_was_when_opened_again
@@ -91,6 +92,25 @@ suite! {
         a_newer_schema_is_refused
         a_row_that_cannot_be_read_is_named
         a_killed_process_loses_nothing;
+    races:
+        one_of_many_registers_with_a_code_wins
+        one_of_many_registers_with_a_key_wins
+        one_of_many_registers_with_a_name_wins
+        many_begins_leave_one_challenge
+        many_completes_mint_one_session
+        a_confirm_beside_a_revoke_leaves_no_usable_key
+        a_confirm_beside_a_cancel_leaves_no_usable_key
+        sweeps_expire_discard_and_free
+        fifty_enrollments_at_once_all_end;
+    faults:
+        a_change_of_a_flow_is_whole_or_nothing
+        every_other_write_is_whole_or_nothing
+        a_refused_change_leaves_nothing_whatever_fails
+        a_set_up_that_fails_leaves_nothing;
+    backup:
+        a_backup_is_the_database
+        a_backup_is_of_one_moment
+        a_backup_overwrites_nothing;
 }
 
 #[test]

@@ -142,6 +142,7 @@ fn futures_can_be_sent_between_threads() {
     ) {
         spawnable(Store::open("sqlite::memory:"));
         spawnable(store.close());
+        spawnable(store.backup_to(std::path::Path::new("copy.db")));
         spawnable(store.organization());
         spawnable(store.set_up(change, user_record.clone()));
         spawnable(store.create_user(user_record));

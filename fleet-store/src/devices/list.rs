@@ -8,15 +8,14 @@ use fleet_core::name::Name;
 use fleet_core::store::StoreError;
 use fleet_core::telemetry::Sample;
 use fleet_core::time::UnixMillis;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, Statement, Value,
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Statement, Value};
 
 use crate::decode::Columns;
 use crate::entity::{agent, agent_device, agent_sighting, device, telemetry_latest};
 use crate::error::backend;
 use crate::sample;
 use crate::store::Store;
+use crate::transaction::Transaction;
 
 /// The most rows of a page: 1000, and one more by which a caller sees that there is another page.
 const PAGE: u32 = 1001;
@@ -151,7 +150,7 @@ struct Beside {
 }
 
 async fn listings(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     org: OrgId,
     rows: Vec<device::Model>,
 ) -> Result<Vec<DeviceListing>, StoreError> {
@@ -162,11 +161,7 @@ async fn listings(
     rows.into_iter().map(|row| listing(row, &mut beside)).collect()
 }
 
-async fn load_beside(
-    tx: &DatabaseTransaction,
-    org: OrgId,
-    rows: &[device::Model],
-) -> Result<Beside, StoreError> {
+async fn load_beside(tx: &Transaction, org: OrgId, rows: &[device::Model]) -> Result<Beside, StoreError> {
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     let mut beside = Beside { local: local_agent(tx, org.value()).await?, ..Beside::default() };
     let owned = agent_device::Entity::find().filter(agent_device::Column::DeviceId.is_in(ids.clone()));

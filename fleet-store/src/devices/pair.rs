@@ -10,8 +10,7 @@ use fleet_core::id::{AgentId, DeviceId, OrgId};
 use fleet_core::store::{Actor, AgentKind, AgentRecord, AgentStatus, StoreError};
 use fleet_core::time::UnixMillis;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait as _, DatabaseTransaction, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait as _, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use crate::activity::{self, LogEntry, LogKind};
@@ -20,6 +19,7 @@ use crate::entity::{agent, agent_device, agent_sighting, device, telemetry_lates
 use crate::error::backend;
 use crate::server::rows;
 use crate::store::{Store, lock, now_millis};
+use crate::transaction::Transaction;
 
 /// Devices in one statement.
 const IDS_A_QUERY: usize = 10_000;
@@ -141,7 +141,7 @@ impl Store {
     /// The devices of a selection: the locked rows, and the ids that were named without one.
     async fn wanted(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         org: OrgId,
         agent: AgentId,
         selection: Selection,
@@ -171,7 +171,7 @@ struct Wanted {
 }
 
 /// Locks the agent and requires it to be the organization's, and confirmed.
-async fn confirmed(tx: &DatabaseTransaction, org: OrgId, id: AgentId) -> Result<AgentKind, PairError> {
+async fn confirmed(tx: &Transaction, org: OrgId, id: AgentId) -> Result<AgentKind, PairError> {
     let columns = Columns("agent");
     let found = agent::Entity::find_by_id(id.value())
         .filter(agent::Column::OrgId.eq(org.value()))
@@ -188,7 +188,7 @@ async fn confirmed(tx: &DatabaseTransaction, org: OrgId, id: AgentId) -> Result<
 }
 
 async fn lock_devices(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     org: OrgId,
     ids: &BTreeSet<i64>,
 ) -> Result<Vec<device::Model>, StoreError> {
@@ -207,7 +207,7 @@ async fn lock_devices(
 
 /// Splits a selection into what the agent gets and what it does not.
 async fn choose(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     agent: AgentId,
     kind: AgentKind,
     wanted: Wanted,
@@ -260,7 +260,7 @@ async fn choose(
 
 /// Makes the agent the owner; the local half's ownership has no row.
 async fn claim(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     org: OrgId,
     agent: AgentId,
     kind: AgentKind,
@@ -286,7 +286,7 @@ async fn claim(
 
 /// With its owner a device's newest reading goes as well: it says nothing of what the next owner will see.
 async fn set_paired_at(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     ids: impl Iterator<Item = i64> + Clone,
     at: Option<i64>,
 ) -> Result<(), StoreError> {
@@ -307,7 +307,7 @@ fn log_entry(kind: LogKind, org: OrgId, actor: Actor, at: UnixMillis, devices: &
 }
 
 async fn note(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     entry: LogEntry,
     agent: Option<AgentId>,
     devices: &[DeviceId],
@@ -330,7 +330,7 @@ fn device_ids(ids: &[i64]) -> Result<Vec<DeviceId>, StoreError> {
 }
 
 /// Unpairs all devices of an agent that comes to its end, in the transaction that ends it.
-pub(crate) async fn release(tx: &DatabaseTransaction, agent: &AgentRecord) -> Result<(), StoreError> {
+pub(crate) async fn release(tx: &Transaction, agent: &AgentRecord) -> Result<(), StoreError> {
     let database = tx.get_database_backend();
     let run = async |sql: &str, id: i64| {
         let values = [id.into(), now_millis().into()];

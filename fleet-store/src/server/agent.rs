@@ -6,7 +6,7 @@ use fleet_core::store::{AgentRecord, AgentStatus, CommitError, Put, Version};
 use fleet_core::time::UnixMillis;
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect,
+    ColumnTrait, EntityTrait, QueryFilter, QuerySelect,
 };
 
 use super::commit::{found, refused};
@@ -14,6 +14,7 @@ use super::rows;
 use crate::devices;
 use crate::entity::{agent, agent_key};
 use crate::error::{backend, is_unique, is_unique_in};
+use crate::transaction::Transaction;
 
 /// Whether an agent's name is its own.
 const fn is_live(status: AgentStatus) -> bool {
@@ -23,11 +24,7 @@ const fn is_live(status: AgentStatus) -> bool {
     }
 }
 
-pub(super) async fn put(
-    tx: &DatabaseTransaction,
-    put: Put<AgentRecord>,
-    now: i64,
-) -> Result<(), CommitError> {
+pub(super) async fn put(tx: &Transaction, put: Put<AgentRecord>, now: i64) -> Result<(), CommitError> {
     let record = put.record;
     let held = agent::Entity::find_by_id(record.id.value()).one(tx).await.map_err(refused)?;
     let same_claims = held.as_ref().is_some_and(|held| has_same_claims(held, &record));
@@ -86,7 +83,7 @@ fn name_or_stale(error: sea_orm::DbErr) -> CommitError {
     }
 }
 
-async fn check_unique(tx: &DatabaseTransaction, record: &AgentRecord) -> Result<(), CommitError> {
+async fn check_unique(tx: &Transaction, record: &AgentRecord) -> Result<(), CommitError> {
     if is_live(record.status) {
         let same_name = agent::Entity::find()
             .select_only()
@@ -119,7 +116,7 @@ async fn check_unique(tx: &DatabaseTransaction, record: &AgentRecord) -> Result<
 }
 
 /// Claims the agent's keys, or frees them if it is discarded.
-async fn put_keys(tx: &DatabaseTransaction, record: &AgentRecord, now: i64) -> Result<(), CommitError> {
+async fn put_keys(tx: &Transaction, record: &AgentRecord, now: i64) -> Result<(), CommitError> {
     let own = agent_key::Entity::delete_many().filter(agent_key::Column::AgentId.eq(record.id.value()));
     own.exec(tx).await.map_err(refused)?;
     if record.status == AgentStatus::Discarded {

@@ -11,8 +11,8 @@ use fleet_core::store::{
 };
 use fleet_core::time::UnixMillis;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder, QuerySelect, QueryTrait, UpdateResult,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait, UpdateResult,
 };
 
 use super::{agent as agent_write, rows};
@@ -22,9 +22,10 @@ use crate::entity::{
 };
 use crate::error::{backend, is_contention, is_foreign_key, is_unique};
 use crate::store::now_millis;
+use crate::transaction::Transaction;
 
 /// Writes all of `change`; on an error the transaction is to be rolled back.
-pub(crate) async fn apply(tx: &DatabaseTransaction, change: Changeset) -> Result<(), CommitError> {
+pub(crate) async fn apply(tx: &Transaction, change: Changeset) -> Result<(), CommitError> {
     let now = now_millis();
     let agent_id = change.agent.as_ref().map(|put| put.record.id);
     if let Some(put) = change.organization {
@@ -93,7 +94,7 @@ pub(super) fn found(result: Result<UpdateResult, DbErr>) -> Result<(), CommitErr
     if result.map_err(refused)?.rows_affected == 1 { Ok(()) } else { Err(CommitError::Stale) }
 }
 
-async fn lock_agents(tx: &DatabaseTransaction, ids: Vec<i64>) -> Result<(), CommitError> {
+async fn lock_agents(tx: &Transaction, ids: Vec<i64>) -> Result<(), CommitError> {
     if ids.is_empty() {
         return Ok(());
     }
@@ -104,7 +105,7 @@ async fn lock_agents(tx: &DatabaseTransaction, ids: Vec<i64>) -> Result<(), Comm
 }
 
 async fn put_organization(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     put: Put<OrganizationRecord>,
     now: i64,
 ) -> Result<(), CommitError> {
@@ -155,11 +156,7 @@ async fn put_organization(
     Ok(())
 }
 
-async fn put_enrollment(
-    tx: &DatabaseTransaction,
-    put: Put<EnrollmentRecord>,
-    now: i64,
-) -> Result<(), CommitError> {
+async fn put_enrollment(tx: &Transaction, put: Put<EnrollmentRecord>, now: i64) -> Result<(), CommitError> {
     let record = put.record;
     let columns = |version: Version| pending_enrollment::ActiveModel {
         id: Set(record.id.value()),
@@ -193,14 +190,14 @@ async fn put_enrollment(
 }
 
 /// Sessions and challenges go with the api_key that they were made by.
-async fn forget_credentials(tx: &DatabaseTransaction, agent: i64) -> Result<(), CommitError> {
+async fn forget_credentials(tx: &Transaction, agent: i64) -> Result<(), CommitError> {
     let keys = api_key::Entity::delete_many().filter(api_key::Column::AgentId.eq(agent));
     keys.exec(tx).await.map_err(refused)?;
     Ok(())
 }
 
 async fn put_sessions(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     agent: i64,
     sessions: &[SessionRecord],
     now: i64,
@@ -238,7 +235,7 @@ pub(crate) fn hash_bytes(hash: &SecretHash) -> Vec<u8> {
 
 /// Deletes a challenge and returns it, in one statement.
 pub(super) async fn take_challenge(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     challenge: &[u8; 32],
 ) -> Result<Option<agent_auth_challenge::Model>, StoreError> {
     let statement = sea_orm::Statement::from_sql_and_values(

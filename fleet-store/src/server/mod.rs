@@ -9,11 +9,12 @@ use fleet_core::future::BoxFuture;
 use fleet_core::id::EnrollmentId;
 use fleet_core::store::{ChallengeRecord, Changeset, CommitError, Query, ServerStore, Snapshot, StoreError};
 use fleet_core::time::UnixMillis;
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction};
+use sea_orm::ConnectionTrait as _;
 
 use crate::decode::Columns;
 use crate::error::backend;
 use crate::store::Store;
+use crate::transaction::Transaction;
 
 impl ServerStore for Store {
     fn load(&self, query: Query) -> BoxFuture<'_, Result<Option<Snapshot>, StoreError>> {
@@ -65,10 +66,7 @@ impl ServerStore for Store {
 }
 
 /// Commits what was applied, or rolls back.
-pub(crate) async fn finish(
-    tx: DatabaseTransaction,
-    applied: Result<(), CommitError>,
-) -> Result<(), CommitError> {
+pub(crate) async fn finish(tx: Transaction, applied: Result<(), CommitError>) -> Result<(), CommitError> {
     match applied {
         Ok(()) => tx.commit().await.map_err(commit::refused),
         Err(error) => {

@@ -7,7 +7,7 @@ use fleet_core::telemetry::{Discovery, Event, EventKind};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, OnConflict};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter,
+    ColumnTrait, EntityTrait, QueryFilter,
 };
 
 use super::resolve::Found;
@@ -18,6 +18,7 @@ use crate::guard::{Admitted, Guard, GuardError, admit};
 use crate::sample::status_word;
 use crate::store::{Store, now_millis};
 use crate::text::clean;
+use crate::transaction::Transaction;
 
 /// A discovery and when it was made, as the server takes it.
 struct Seen<'a> {
@@ -78,7 +79,7 @@ impl Store {
 
 /// Makes rows for devices that nobody has seen before.
 async fn make_devices(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     admitted: &Admitted,
     seen: &BTreeMap<String, Seen<'_>>,
     received_at: i64,
@@ -115,7 +116,7 @@ fn description(discovery: &Discovery) -> device::ActiveModel {
 
 /// Updates the description of devices that are nobody's or the agent's own.
 async fn describe(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     seen: &BTreeMap<String, Seen<'_>>,
     devices: &HashMap<String, Found>,
 ) -> Result<(), StoreError> {
@@ -129,7 +130,7 @@ async fn describe(
 }
 
 async fn note_sightings(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     admitted: &Admitted,
     seen: &BTreeMap<String, Seen<'_>>,
     devices: &HashMap<String, Found>,
@@ -159,7 +160,7 @@ async fn note_sightings(
 
 /// Keeps changes of status of the agent's own devices; how many.
 async fn keep_changes(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     admitted: &Admitted,
     events: &[Event],
     devices: &HashMap<String, Found>,

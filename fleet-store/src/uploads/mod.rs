@@ -12,12 +12,13 @@ use fleet_core::id::AgentId;
 use fleet_core::store::StoreError;
 use fleet_core::time::UnixMillis;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, DatabaseTransaction, EntityTrait};
+use sea_orm::{ActiveModelTrait, ActiveValue::Set, ConnectionTrait, EntityTrait};
 
 use crate::entity::upload_position;
 use crate::error::backend;
 use crate::guard::{Admitted, Guard, GuardError, admit};
 use crate::store::{Store, now_millis};
+use crate::transaction::Transaction;
 
 /// A row has so many columns at most, and a statement so many parameters.
 pub(crate) const ROWS_A_STATEMENT: usize = 1000;
@@ -112,7 +113,7 @@ const fn accepted(sequence: i64, samples_accepted: i64, samples_rejected: i64) -
 
 /// The answer to a message that is durable already.
 async fn duplicate(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     admitted: &Admitted,
     kind: UploadKind,
     sequence: i64,
@@ -131,7 +132,7 @@ async fn position<C: ConnectionTrait>(db: &C, agent: i64, kind: UploadKind) -> R
 
 /// Moves the position; the agent's row is locked, so nobody else moves it.
 async fn advance(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     admitted: &Admitted,
     kind: UploadKind,
     sequence: i64,
@@ -158,11 +159,7 @@ async fn advance(
 }
 
 /// Inserts rows, many a statement.
-async fn insert_all<A>(
-    tx: &DatabaseTransaction,
-    rows: Vec<A>,
-    again: Option<OnConflict>,
-) -> Result<(), StoreError>
+async fn insert_all<A>(tx: &Transaction, rows: Vec<A>, again: Option<OnConflict>) -> Result<(), StoreError>
 where
     A: ActiveModelTrait + Send,
 {

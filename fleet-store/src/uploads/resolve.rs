@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use fleet_core::store::{AgentKind, StoreError};
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, Value};
+use sea_orm::{ConnectionTrait as _, Value};
 
 use crate::error::backend;
 use crate::guard::Admitted;
 use crate::store::Store;
+use crate::transaction::Transaction;
 
 /// Endpoints in one query.
 const ENDPOINTS_A_QUERY: usize = 10_000;
@@ -26,7 +27,7 @@ impl Store {
     /// as `lock` says, in the order of endpoints, so that no owner changes meanwhile.
     pub(super) async fn resolve(
         &self,
-        tx: &DatabaseTransaction,
+        tx: &Transaction,
         admitted: &Admitted,
         endpoints: &BTreeSet<String>,
         lock: &'static str,

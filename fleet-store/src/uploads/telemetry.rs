@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fleet_core::store::StoreError;
 use fleet_core::telemetry::Sample;
+use sea_orm::Iterable as _;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, OnConflict};
-use sea_orm::{DatabaseTransaction, Iterable as _};
 
 use super::{Stored, Upload, UploadKind, accepted, advance, count, duplicate, insert_all};
 use crate::entity::{telemetry, telemetry_latest};
@@ -13,6 +13,7 @@ use crate::error::backend;
 use crate::guard::{Guard, GuardError, admit};
 use crate::sample::{self, Origin};
 use crate::store::{Store, now_millis};
+use crate::transaction::Transaction;
 
 impl Store {
     /// Stores the samples of one message, of devices that the agent owns; others are dropped.
@@ -67,7 +68,7 @@ impl Store {
 
 /// A spool may be uploaded long after what came by another way: an older sample replaces nothing.
 async fn replace_latest(
-    tx: &DatabaseTransaction,
+    tx: &Transaction,
     rows: Vec<telemetry_latest::ActiveModel>,
 ) -> Result<(), StoreError> {
     use telemetry_latest::Column;

@@ -80,6 +80,43 @@ pub async fn an_owner_is_of_the_devices_organization(on: &Databases) {
     raw.close().await.unwrap();
 }
 
+/// Neither as an owner nor as a sighting, whichever organization the row names, and not by a change of
+/// a row that was good.
+pub async fn an_agent_and_a_device_of_two_organizations_are_no_pair(on: &Databases) {
+    let f = Fixture::new(on).await;
+    let other = World::with_store(70, Arc::new(f.store.clone())).await.server.operator.org_id;
+    let mut foreign = f.agent_record("b", AgentKind::Remote);
+    foreign.org_id = other;
+    let foreign = f.peer_of(foreign).await.id();
+    let own = f.peer("a").await;
+    let device = f.owned(&own, 1, &mac(1)).await;
+    let raw = f.empty.raw().await;
+    for org in [f.org, other] {
+        let owner = format!("UPDATE agent_device SET agent_id = {foreign}, org_id = {org}");
+        assert_refused(&raw, &owner, "foreign key").await;
+        let seen = format!(
+            "INSERT INTO agent_sighting
+             (agent_id, device_id, org_id, address, last_seen_at, created_at, updated_at)
+             VALUES ({foreign}, {device}, {org}, '', 1, 1, 1)"
+        );
+        assert_refused(&raw, &seen, "foreign key").await;
+    }
+    raw.execute_unprepared("DELETE FROM agent_device").await.unwrap();
+    for org in [f.org, other] {
+        let owner = format!(
+            "INSERT INTO agent_device (device_id, agent_id, org_id, created_at, updated_at)
+             VALUES ({device}, {foreign}, {org}, 1, 1)"
+        );
+        assert_refused(&raw, &owner, "foreign key").await;
+    }
+    // Nor does a device or an agent change its organization under a pair.
+    f.pair(own.id(), vec![device]).await;
+    assert_refused(&raw, &format!("UPDATE device SET org_id = {other}"), "foreign key").await;
+    let moved = format!("UPDATE agent SET org_id = {other} WHERE id = {}", own.id());
+    assert_refused(&raw, &moved, "foreign key").await;
+    raw.close().await.unwrap();
+}
+
 pub async fn the_database_holds_the_rest(on: &Databases) {
     let f = Fixture::new(on).await;
     let (a, b) = (f.peer("a").await, f.peer("b").await);

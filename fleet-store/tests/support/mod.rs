@@ -1,7 +1,9 @@
 //! Empty databases for tests: SQLite files, and PostgreSQL databases of a cluster of their own.
 
+pub mod bench;
 pub mod cluster;
 pub mod fixture;
+pub mod server;
 
 use std::path::PathBuf;
 use std::pin::Pin;
