@@ -14,6 +14,7 @@ mod terminal;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 pub use self::{
     enroll::EnrollArgs,
@@ -101,10 +102,22 @@ impl AgentArgs {
     }
 }
 
+/// Turns core dumps off for this process and its children, for good: memory holds keys, tokens and passwords. To be
+/// called before anything secret is read.
+pub fn no_core_dumps() {
+    // The hard limit too, so that nothing later in the process raises it again.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        // There is no log yet. A host that forbids even this must not keep the miners unread.
+        eprintln!("warning: core dumps cannot be turned off: {error}");
+    }
+}
+
 /// Runs a whole command line in a runtime of its own. `logging` sets up the log, which is for the
 /// binary to choose.
 #[must_use]
 pub fn run_cli(arguments: impl IntoIterator<Item = OsString>, logging: impl FnOnce(LogFormat)) -> ExitCode {
+    no_core_dumps();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
