@@ -3,6 +3,7 @@
 //!
 //! # Roles
 //! * [`agentgateway::v1`]: what agents call. [`agentadmin::v1`] and [`fleet::v1`]: what operators call.
+//!   [`grpc::health::v1`]: what probes call.
 //! * [`validate`]: the `buf.validate` rules of the .proto files, enforced on every message that is decoded by a
 //!   service or a client of this crate. A violation names the field and its limit.
 //! * [`rpc`]: the calls themselves. One listener answers Connect, gRPC and gRPC-Web, in protobuf and JSON.
@@ -97,6 +98,28 @@ pub mod fleet {
         #[allow(unused_imports)]
         use crate::rpc::glue;
         include!("generated/fleet.v1.rs");
+    }
+}
+
+/// What others have standardized.
+pub mod grpc {
+    /// The health service of gRPC.
+    pub mod health {
+        /// Version 1.
+        #[allow(
+            missing_docs,
+            unreachable_pub,
+            clippy::all,
+            clippy::restriction,
+            rustdoc::bare_urls,
+            reason = "generated; documented in the .proto file"
+        )]
+        pub mod v1 {
+            #[cfg(any(feature = "client", feature = "server"))]
+            #[allow(unused_imports)]
+            use crate::rpc::glue;
+            include!("generated/grpc.health.v1.rs");
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod wire_support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fleet_core::driver::NoProbe;
@@ -12,7 +12,7 @@ use fleet_core::testing::{SeededRandom, VirtualClock};
 use fleet_proto::client::Channel;
 use fleet_proto::fleet::v1::{self as fleet, OperatorServiceClient};
 use fleet_proto::rpc::Code;
-use fleetd::config::{Mode, TlsFiles};
+use fleetd::config::{Mode, Rate, TlsFiles};
 use fleetd::server::{Server, StartError};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -332,6 +332,67 @@ async fn tls_is_served_with_the_configured_certificate() {
 }
 
 #[tokio::test]
+async fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = (directory.path().join("chain.pem"), directory.path().join("key.pem"));
+    let make = |certificate: &Path, key: &Path| {
+        let subject = [
+            "-subj",
+            "/CN=fleet",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ];
+        let kind = [
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ];
+        let mut made = std::process::Command::new("openssl");
+        made.args(kind).args(subject).arg("-keyout").arg(key).arg("-out").arg(certificate).output()
+    };
+    if let Err(error) = make(&certificate, &key) {
+        // Not eprintln!, which is shown only for tests that fail.
+        let text = format!("SKIPPED: renewal of a certificate, which openssl makes ({error})\n");
+        std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes()).unwrap();
+        return;
+    }
+    let mut config = config(directory.path(), Mode::Server);
+    config.tls = Some(TlsFiles { certificate: certificate.clone(), key: key.clone() });
+    let bench = Bench::with(config, directory).await;
+    let trusts = |path: &Path| {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(path).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+        tokio_rustls::TlsConnector::from(Arc::new(config.with_no_client_auth()))
+    };
+    let is_shown = |connector: tokio_rustls::TlsConnector| async move {
+        let stream = TcpStream::connect(bench.address).await.unwrap();
+        connector.connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await.is_ok()
+    };
+    let first = trusts(&certificate);
+    assert!(is_shown(first.clone()).await);
+
+    std::fs::write(&certificate, "half a certificate").unwrap();
+    bench.server.renew_certificate();
+    assert!(is_shown(first.clone()).await, "a broken file changes nothing");
+
+    make(&certificate, &key).unwrap();
+    bench.server.renew_certificate();
+    assert!(is_shown(trusts(&certificate)).await, "the new one is shown");
+    assert!(!is_shown(first).await, "and the old one no more");
+}
+
+#[tokio::test]
 async fn tls_files_that_do_not_do_stop_the_start() {
     for (what, certificate, key) in [
         ("no certificate", "README.md", "server.key"),
@@ -379,4 +440,39 @@ async fn the_services_describe_themselves() {
             assert!(answer.body.contains(service), "{version}: {service} is not listed: {answer:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_address_that_calls_too_often_without_credentials_is_told_when_to_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config(directory.path(), Mode::Server);
+    config.unauthenticated_rate = Some(Rate { per_second: 10, burst: 50 });
+    let mut bench = Bench::with(config, directory).await;
+    bench.found().await;
+    let json = ("content-type", "application/json");
+    let login = ("/fleet.v1.OperatorService/Login", r#"{"userName": "alice", "password": ""}"#);
+    let whoami = ("/fleet.v1.OperatorService/WhoAmI", "{}");
+    // Set-up and login were two.
+    for turn in 0..48 {
+        let ((path, body), status) = if turn % 2 == 0 { (login, 400) } else { (whoami, 401) };
+        assert_eq!(http1(bench.address, "POST", path, &[json], body.as_bytes()).await.status, status);
+    }
+    for (path, body) in [login, whoami] {
+        let answer = http1(bench.address, "POST", path, &[json], body.as_bytes()).await;
+        assert_eq!(answer.status, 429, "{answer:?}");
+        assert_eq!(answer.headers["retry-after"], "1");
+        assert!(answer.body.contains("resource_exhausted"), "{answer:?}");
+    }
+    assert_eq!(http1(bench.address, "GET", "/metrics", &[], b"").await.status, 429);
+    assert_eq!(http1(bench.address, "GET", "/setup/guess", &[], b"").await.status, 429);
+    assert_eq!(http1(bench.address, "GET", "/healthz", &[], b"").await.status, 200, "not counted");
+    // Whoever has credentials is not counted, from the same address.
+    let bearer = format!("Bearer {}", bench.token);
+    for _ in 0..100 {
+        let credentials = ("authorization", bearer.as_str());
+        let answer = http1(bench.address, "POST", whoami.0, &[json, credentials], whoami.1.as_bytes()).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    bench.clock.advance(std::time::Duration::from_secs(1));
+    assert_eq!(http1(bench.address, "POST", whoami.0, &[json], b"{}").await.status, 401);
 }

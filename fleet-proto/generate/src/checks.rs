@@ -10,7 +10,7 @@ use protox::prost_reflect::{
 
 pub(crate) fn checks(pool: &DescriptorPool, packages: &[&str]) -> String {
     let mut code = String::from("use crate::validate::{Path, Validate, Violation};\n");
-    for message in pool.all_messages().filter(|message| packages.contains(&message.package_name())) {
+    for message in messages(pool, packages) {
         let body = body(pool, &message);
         let unused = if body.contains("path") { "path" } else { "_" };
         write!(
@@ -27,10 +27,16 @@ pub(crate) fn checks(pool: &DescriptorPool, packages: &[&str]) -> String {
     code
 }
 
+/// The messages that have a type: the entries of a map have none.
+fn messages(pool: &DescriptorPool, packages: &[&str]) -> impl Iterator<Item = MessageDescriptor> {
+    let ours = pool.all_messages().filter(|message| packages.contains(&message.package_name()));
+    ours.filter(|message| !message.is_map_entry())
+}
+
 /// For the test that breaks every rule: an encoded message, checked as what its name says.
 fn by_name(pool: &DescriptorPool, packages: &[&str], code: &mut String) {
     let mut arms = String::new();
-    for message in pool.all_messages().filter(|message| packages.contains(&message.package_name())) {
+    for message in messages(pool, packages) {
         let path = format!("crate::{}::{}", message.package_name().replace('.', "::"), message.name());
         write!(
             arms,
@@ -94,6 +100,19 @@ fn field_checks(pool: &DescriptorPool, field: &FieldDescriptor) -> String {
         let (field, value) = rules.fields().find(|(field, _)| field.name() != "required")?;
         Some((field.name().to_owned(), value.as_message().expect("rules are messages").clone()))
     });
+
+    if field.is_map() {
+        // Of the services of others alone, which have no rules.
+        let Kind::Message(entry) = field.kind() else { panic!("{} is no map", field.full_name()) };
+        let value = entry.map_entry_value_field();
+        assert!(
+            rules.is_none() && entry.map_entry_key_field().kind() == Kind::String,
+            "{}",
+            field.full_name()
+        );
+        assert!(matches!(value.kind(), Kind::Message(_)), "{}: no check for scalars", field.full_name());
+        return format!("for value in self.{name}.values() {{ value.validate_at(&{at})?; }}");
+    }
 
     if field.is_list() {
         let mut code = String::new();

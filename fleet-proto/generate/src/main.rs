@@ -23,7 +23,10 @@ const FILES: [&str; 7] = [
     "fleet/v1/telemetry.proto",
 ];
 
-const PACKAGES: [&str; 3] = ["agentadmin.v1", "agentgateway.v1", "fleet.v1"];
+/// Of others, in `vendor`, and served.
+const VENDORED: [&str; 1] = ["grpc/health/v1/health.proto"];
+
+const PACKAGES: [&str; 4] = ["agentadmin.v1", "agentgateway.v1", "fleet.v1", "grpc.health.v1"];
 
 fn main() {
     let root = root();
@@ -41,7 +44,7 @@ fn root() -> PathBuf {
 fn generate(root: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut compiler = protox::Compiler::new([root.join("proto"), root.join("vendor")]).unwrap();
     compiler.include_imports(true).include_source_info(true);
-    compiler.open_files(FILES).unwrap();
+    compiler.open_files(FILES.iter().chain(&VENDORED)).unwrap();
     let pool = compiler.descriptor_pool();
     let mut files = compiler.file_descriptor_set();
 

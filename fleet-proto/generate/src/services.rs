@@ -25,11 +25,11 @@ impl ServiceGenerator for Services {
 
 fn server(service: &Service, code: &mut String) {
     let name = &service.name;
-    // Agents of another version may send fields that are not known here; operators' typos must not pass.
-    let strict = service.package != "agentgateway.v1";
+    // Agents and probes of another version may send fields that are not known here; operators' typos must not pass.
+    let strict = !["agentgateway.v1", "grpc.health.v1"].contains(&service.package.as_str());
     let mut functions = String::new();
     let mut lookup = String::new();
-    let mut arms = [String::new(), String::new(), String::new()];
+    let mut arms = [String::new(), String::new(), String::new(), String::new()];
     for method in &service.methods {
         let Method { name, input_type, output_type, .. } = method;
         let path = path(service, method);
@@ -47,12 +47,14 @@ fn server(service: &Service, code: &mut String) {
             (false, false) => ("unary(false)", 0),
             (true, false) => ("client_streaming()", 1),
             (true, true) => ("bidi_streaming()", 2),
-            (false, true) => panic!("{path}: no service streams answers to one request yet"),
+            (false, true) => ("server_streaming()", 3),
         };
         writeln!(lookup, "{path:?} => glue::MethodDescriptor::{kind}.with_spec({spec}),").unwrap();
         let decode = if method.client_streaming { "decode_stream" } else { "decode" };
         let decoded = if method.client_streaming {
             format!("glue::{decode}(request, format, {strict})")
+        } else if method.server_streaming {
+            format!("glue::{decode}(&request, format, {strict})?")
         } else {
             format!("glue::{decode}(&request.encoded()?, format, {strict})?")
         };
@@ -70,7 +72,7 @@ fn server(service: &Service, code: &mut String) {
         )
         .unwrap();
     }
-    let [unary, client_streaming, bidi] = arms;
+    let [unary, client_streaming, bidi, server_streaming] = arms;
     write!(
         code,
         r#"
@@ -112,8 +114,8 @@ impl<T: {name}> glue::Dispatcher for {name}Server<T> {{
         match path {{ {unary} _ => glue::missing(path) }}
     }}
 
-    fn call_server_streaming(&self, path: &str, _: glue::RequestContext, _: ::bytes::Bytes, _: glue::CodecFormat) -> glue::StreamingResult {{
-        glue::missing(path)
+    fn call_server_streaming(&self, path: &str, context: glue::RequestContext, request: ::bytes::Bytes, format: glue::CodecFormat) -> glue::StreamingResult {{
+        {server_streaming}
     }}
 
     fn call_client_streaming(&self, path: &str, context: glue::RequestContext, request: glue::RequestStream, format: glue::CodecFormat) -> glue::UnaryResult {{
@@ -128,6 +130,7 @@ impl<T: {name}> glue::Dispatcher for {name}Server<T> {{
         docs = docs(&service.comments.leading),
         client_streaming = streaming(&client_streaming),
         bidi = streaming(&bidi),
+        server_streaming = streaming(&server_streaming),
     )
     .unwrap();
 }
@@ -152,7 +155,8 @@ fn client(service: &Service, code: &mut String) {
         let stream = match (method.client_streaming, method.server_streaming) {
             (true, false) => "ClientStream",
             (true, true) => "BidiStream",
-            (false, _) => "Unary",
+            (false, true) => "ServerStream",
+            (false, false) => "Unary",
         };
         let level = match method.options.idempotency_level {
             Some(1) => "NoSideEffects",
@@ -165,6 +169,10 @@ fn client(service: &Service, code: &mut String) {
                 .with_idempotency_level(glue::IdempotencyLevel::{level});"
         )
         .unwrap();
+        if method.server_streaming && !method.client_streaming {
+            // Nothing here calls one.
+            continue;
+        }
         functions.push_str(&docs(&method.comments.leading));
         functions.push_str("///\n/// # Errors\n/// [`Status`](crate::rpc::Status).\n");
         match (method.client_streaming, method.server_streaming) {

@@ -646,10 +646,11 @@ impl<T: AgentGatewayService> glue::Dispatcher for AgentGatewayServiceServer<T> {
     fn call_server_streaming(
         &self,
         path: &str,
-        _: glue::RequestContext,
-        _: ::bytes::Bytes,
-        _: glue::CodecFormat,
+        context: glue::RequestContext,
+        request: ::bytes::Bytes,
+        format: glue::CodecFormat,
     ) -> glue::StreamingResult {
+        let _ = (context, request, format);
         glue::missing(path)
     }
     fn call_client_streaming(

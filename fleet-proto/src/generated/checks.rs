@@ -1161,6 +1161,29 @@ impl Validate for crate::fleet::v1::Activity {
         Ok(())
     }
 }
+impl Validate for crate::grpc::health::v1::HealthListRequest {
+    fn validate_at(&self, _: &Path<'_>) -> Result<(), Violation> {
+        Ok(())
+    }
+}
+impl Validate for crate::grpc::health::v1::HealthListResponse {
+    fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
+        for value in self.statuses.values() {
+            value.validate_at(&path.field("statuses"))?;
+        }
+        Ok(())
+    }
+}
+impl Validate for crate::grpc::health::v1::HealthCheckRequest {
+    fn validate_at(&self, _: &Path<'_>) -> Result<(), Violation> {
+        Ok(())
+    }
+}
+impl Validate for crate::grpc::health::v1::HealthCheckResponse {
+    fn validate_at(&self, _: &Path<'_>) -> Result<(), Violation> {
+        Ok(())
+    }
+}
 #[cfg(test)]
 pub(crate) fn validate_by_name(name: &str, bytes: &[u8]) -> Result<(), Violation> {
     match name {
@@ -1593,6 +1616,34 @@ pub(crate) fn validate_by_name(name: &str, bytes: &[u8]) -> Result<(), Violation
         }
         "fleet.v1.Activity" => {
             <crate::fleet::v1::Activity as ::prost::Message>::decode(bytes)
+                .expect("protobuf")
+                .validate()
+        }
+        "grpc.health.v1.HealthListRequest" => {
+            <crate::grpc::health::v1::HealthListRequest as ::prost::Message>::decode(
+                    bytes,
+                )
+                .expect("protobuf")
+                .validate()
+        }
+        "grpc.health.v1.HealthListResponse" => {
+            <crate::grpc::health::v1::HealthListResponse as ::prost::Message>::decode(
+                    bytes,
+                )
+                .expect("protobuf")
+                .validate()
+        }
+        "grpc.health.v1.HealthCheckRequest" => {
+            <crate::grpc::health::v1::HealthCheckRequest as ::prost::Message>::decode(
+                    bytes,
+                )
+                .expect("protobuf")
+                .validate()
+        }
+        "grpc.health.v1.HealthCheckResponse" => {
+            <crate::grpc::health::v1::HealthCheckResponse as ::prost::Message>::decode(
+                    bytes,
+                )
                 .expect("protobuf")
                 .validate()
         }

@@ -607,10 +607,11 @@ impl<T: DeviceService> glue::Dispatcher for DeviceServiceServer<T> {
     fn call_server_streaming(
         &self,
         path: &str,
-        _: glue::RequestContext,
-        _: ::bytes::Bytes,
-        _: glue::CodecFormat,
+        context: glue::RequestContext,
+        request: ::bytes::Bytes,
+        format: glue::CodecFormat,
     ) -> glue::StreamingResult {
+        let _ = (context, request, format);
         glue::missing(path)
     }
     fn call_client_streaming(
@@ -797,10 +798,11 @@ impl<T: TelemetryService> glue::Dispatcher for TelemetryServiceServer<T> {
     fn call_server_streaming(
         &self,
         path: &str,
-        _: glue::RequestContext,
-        _: ::bytes::Bytes,
-        _: glue::CodecFormat,
+        context: glue::RequestContext,
+        request: ::bytes::Bytes,
+        format: glue::CodecFormat,
     ) -> glue::StreamingResult {
+        let _ = (context, request, format);
         glue::missing(path)
     }
     fn call_client_streaming(
@@ -1355,10 +1357,11 @@ impl<T: OperatorService> glue::Dispatcher for OperatorServiceServer<T> {
     fn call_server_streaming(
         &self,
         path: &str,
-        _: glue::RequestContext,
-        _: ::bytes::Bytes,
-        _: glue::CodecFormat,
+        context: glue::RequestContext,
+        request: ::bytes::Bytes,
+        format: glue::CodecFormat,
     ) -> glue::StreamingResult {
+        let _ = (context, request, format);
         glue::missing(path)
     }
     fn call_client_streaming(

@@ -63,6 +63,7 @@ pub struct Logging {
 /// Runs a whole command line in a runtime of its own. `logging` sets up the log, which is for the binary to choose.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>, logging: impl FnOnce(Logging)) -> ExitCode {
+    fleet_agent::cli::no_core_dumps();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

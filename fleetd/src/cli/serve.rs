@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::{Args, Parser as _};
 use fleet_agent::clock::SystemClock;
 use fleet_core::random::OsRandom;
+use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -60,6 +61,10 @@ pub(super) struct ServeArgs {
     /// human or json [default: human]
     #[arg(long, value_name = "FORM")]
     log_format: Option<String>,
+    /// How often an address may call without credentials: calls a second, and how many at once; or off, behind a proxy
+    /// that has limits of its own [default: 10/50]
+    #[arg(long, value_name = "RATE/BURST")]
+    unauthenticated_rate: Option<String>,
     /// With --mode=agent: trust only the certificate authorities in this PEM file
     #[arg(long, value_name = "FILE")]
     ca_file: Option<String>,
@@ -92,6 +97,7 @@ impl ServeArgs {
             ("proto-port", one(self.proto_port)),
             ("poll-interval", one(self.poll_interval)),
             ("log-format", one(self.log_format)),
+            ("unauthenticated-rate", one(self.unauthenticated_rate)),
             ("ca-file", one(self.ca_file)),
             ("allow-insecure-transport", one(self.allow_insecure_transport.then(|| "true".to_owned()))),
             ("health", one(self.health)),
@@ -154,6 +160,13 @@ async fn serve(config: &Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            report(&error);
+            return ExitCode::FAILURE;
+        }
+    };
     let probe = fleet_agent::probe::from_environment();
     let server = match Server::start(config, Arc::new(SystemClock), Arc::new(OsRandom), probe).await {
         Ok(server) => server,
@@ -179,8 +192,15 @@ async fn serve(config: &Config) -> ExitCode {
             "Set up this server, once, in a browser or with fleetd setup:\n\n  {link}\n"
         );
     }
-    let signal = signals.received().await;
+    tell_service_manager(NotifyState::Ready);
+    let signal = loop {
+        tokio::select! {
+            signal = signals.received() => break signal,
+            _ = hangups.recv() => server.renew_certificate(),
+        }
+    };
     tracing::info!(signal, "stopping");
+    tell_service_manager(NotifyState::Stopping);
     let drained = tokio::select! {
         drained = server.stop() => drained,
         signal = signals.received() => {
@@ -194,6 +214,13 @@ async fn serve(config: &Config) -> ExitCode {
         tracing::warn!("stopped, some calls were cut off");
     }
     ExitCode::SUCCESS
+}
+
+/// Says how it goes to systemd, if that started this process and asked for it.
+fn tell_service_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
 }
 
 /// The signals that stop a process.

@@ -32,7 +32,7 @@ const fn one(name: &'static str) -> Setting {
 }
 
 /// Every setting.
-pub const SETTINGS: [Setting; 18] = [
+pub const SETTINGS: [Setting; 19] = [
     one("mode"),
     Setting { name: "listen", kind: Kind::Many },
     one("metrics-listen"),
@@ -47,6 +47,7 @@ pub const SETTINGS: [Setting; 18] = [
     one("proto-port"),
     one("poll-interval"),
     one("log-format"),
+    one("unauthenticated-rate"),
     one("ca-file"),
     Setting { name: "allow-insecure-transport", kind: Kind::Switch },
     one("health"),
@@ -56,7 +57,8 @@ pub const SETTINGS: [Setting; 18] = [
 /// Settings that only an agent of its own uses.
 pub(super) const AGENT_ONLY: [&str; 3] = ["ca-file", "allow-insecure-transport", "health"];
 /// Settings that only a server uses.
-pub(super) const SERVER_ONLY: [&str; 8] = [
+pub(super) const SERVER_ONLY: [&str; 9] = [
+    "unauthenticated-rate",
     "listen",
     "metrics-listen",
     "key-dir",

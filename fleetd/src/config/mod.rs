@@ -36,6 +36,21 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// An allowance that refills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "the two numbers of an allowance")]
+pub struct Rate {
+    /// How much it refills in a second, at least 1.
+    pub per_second: u32,
+    /// How much it holds, at least 1.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// What an address may do without credentials unless configured otherwise: 10 calls a second, 50 at once.
+    pub const UNAUTHENTICATED: Self = Self { per_second: 10, burst: 50 };
+}
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a caller must handle every form")]
@@ -71,6 +86,8 @@ pub struct Config {
     pub poll_interval: Duration,
     /// How the log is written.
     pub log_format: LogFormat,
+    /// How often an address may call without credentials; not limited if `None`.
+    pub unauthenticated_rate: Option<Rate>,
     /// With [`Mode::Agent`]: the only certificate authorities to trust.
     pub ca_file: Option<PathBuf>,
     /// With [`Mode::Agent`]: whether plain HTTP to another host is allowed.

@@ -12,7 +12,7 @@ use fleet_agent::miner::scan::{AllowList, ScanRange};
 use fleet_store::DatabaseUrl;
 
 use super::layer::{self, AGENT_ONLY, Given, Layer, MINERS_ONLY, SERVER_ONLY};
-use super::{Config, LogFormat, Mode, TlsFiles};
+use super::{Config, LogFormat, Mode, Rate, TlsFiles};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8420";
 
@@ -199,8 +199,10 @@ impl Judge<'_> {
         let ca_file = self.path("ca-file");
         let allow_insecure_transport = self.switch("allow-insecure-transport");
         let health = self.parsed("health", "must be an IP address and a port, for example 127.0.0.1:8421");
+        let unauthenticated_rate = self.rate();
         self.unused(mode.unwrap_or(Mode::Combined));
         Some(Config {
+            unauthenticated_rate,
             ca_file,
             allow_insecure_transport,
             health,
@@ -384,6 +386,25 @@ impl Judge<'_> {
         ranges
     }
 
+    fn rate(&mut self) -> Option<Rate> {
+        let default = Some(Rate::UNAUTHENTICATED);
+        let Some((value, given)) = self.one("unauthenticated-rate") else { return default };
+        if value == "off" {
+            return None;
+        }
+        let number = |text: &str| text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
+        let parsed = value.split_once('/').and_then(|(rate, burst)| number(rate).zip(number(burst)));
+        if let Some((per_second, burst)) = parsed {
+            return Some(Rate { per_second, burst });
+        }
+        let source = given.source.clone();
+        self.invalid(
+            &source,
+            "must be calls a second, a slash and how many at once, for example 10/50, or off",
+        );
+        default
+    }
+
     fn poll_interval(&mut self) -> Duration {
         let default = Duration::from_secs(5);
         let Some((value, given)) = self.one("poll-interval") else { return default };
@@ -482,6 +503,20 @@ mod tests {
         assert!(load(arguments(&[beyond]), variables(&[])).is_err());
         assert!(load(arguments(&[beyond, ("allow-plaintext", "true")]), variables(&[])).is_ok());
         assert!(load(arguments(&[beyond, ("tls-cert", "c"), ("tls-key", "k")]), variables(&[])).is_ok());
+    }
+
+    #[test]
+    fn the_rate_of_calls_without_credentials_is_read() {
+        let rate = |value: &str| load(arguments(&[("unauthenticated-rate", value)]), variables(&[]));
+        assert_eq!(
+            load(Vec::new(), variables(&[])).unwrap().unauthenticated_rate,
+            Some(Rate::UNAUTHENTICATED)
+        );
+        assert_eq!(rate("100/500").unwrap().unauthenticated_rate, Some(Rate { per_second: 100, burst: 500 }));
+        assert_eq!(rate("off").unwrap().unauthenticated_rate, None);
+        for value in ["10", "0/5", "5/0", "-1/5", "1/2/3", "", "1.5/3"] {
+            assert!(rate(value).is_err(), "{value}");
+        }
     }
 
     #[test]

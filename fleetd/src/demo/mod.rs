@@ -33,7 +33,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use crate::cli::report;
-use crate::config::{Config, LogFormat, Mode};
+use crate::config::{Config, LogFormat, Mode, Rate};
 use crate::operator::device_table;
 use crate::server::{Server, StartError};
 use agent::AgentProcess;
@@ -199,6 +199,7 @@ async fn start(listen: SocketAddr, directory: &Path) -> Result<Server, DemoError
         proto_port: None,
         poll_interval: Duration::from_secs(5),
         log_format: LogFormat::Human,
+        unauthenticated_rate: Some(Rate::UNAUTHENTICATED),
         ca_file: None,
         allow_insecure_transport: false,
         health: None,

@@ -14,6 +14,7 @@ use fleet_proto::agentgateway::v1::AGENT_GATEWAY_SERVICE_PROCEDURES;
 use fleet_proto::fleet::v1::{
     DEVICE_SERVICE_PROCEDURES, OPERATOR_SERVICE_PROCEDURES, TELEMETRY_SERVICE_PROCEDURES,
 };
+use fleet_proto::grpc::health::v1::HEALTH_PROCEDURES;
 use fleet_proto::rpc::{Context, Status};
 
 use super::App;
@@ -22,7 +23,7 @@ use super::App;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a caller must handle every guard")]
 pub enum Guard {
-    /// Nothing: the message carries its own proof.
+    /// Nothing: the message carries its own proof, or asks only for the server's health.
     Open,
     /// An agent's session token.
     Agent,
@@ -30,13 +31,16 @@ pub enum Guard {
     Operator,
 }
 
-/// Procedures that authenticate by what they carry.
-pub(super) const OPEN: [&str; 5] = [
+/// Procedures that authenticate by what they carry, and those of health probes, which carry nothing.
+pub(super) const OPEN: [&str; 8] = [
     "agentgateway.v1.AgentGatewayService/Register",
     "agentgateway.v1.AgentGatewayService/BeginAuthHandshake",
     "agentgateway.v1.AgentGatewayService/CompleteAuthHandshake",
     "fleet.v1.OperatorService/SetUp",
     "fleet.v1.OperatorService/Login",
+    "grpc.health.v1.Health/Check",
+    "grpc.health.v1.Health/List",
+    "grpc.health.v1.Health/Watch",
 ];
 
 /// The guard of a path, `/package.Service/Method`; `None` if nobody may call it.
@@ -65,12 +69,13 @@ pub fn guard_of(path: &str) -> Option<Guard> {
 /// The procedure of a path, for metrics; `None` for what is not ours.
 pub(super) fn procedure(path: &str) -> Option<&'static str> {
     let procedure = path.strip_prefix('/')?;
-    let services: [&[&'static str]; 5] = [
+    let services: [&[&'static str]; 6] = [
         &AGENT_GATEWAY_SERVICE_PROCEDURES,
         &AGENT_ADMIN_SERVICE_PROCEDURES,
         &OPERATOR_SERVICE_PROCEDURES,
         &DEVICE_SERVICE_PROCEDURES,
         &TELEMETRY_SERVICE_PROCEDURES,
+        &HEALTH_PROCEDURES,
     ];
     services.into_iter().flatten().copied().find(|known| *known == procedure)
 }
@@ -189,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_procedure_has_a_guard_and_nothing_else_has() {
-        let ours = ["agentadmin.v1", "agentgateway.v1", "fleet.v1"];
+        let ours = ["agentadmin.v1", "agentgateway.v1", "fleet.v1", "grpc.health.v1"];
         let mut guards = std::collections::BTreeMap::new();
         for service in fleet_proto::DESCRIPTORS.services().filter(|s| ours.contains(&s.package_name())) {
             for method in service.methods() {

@@ -35,17 +35,33 @@ impl Front {
     ) -> Result<Response<ResponseBody>, Infallible> {
         let path = request.uri().path().to_owned();
         let response = match guard_of(&path) {
-            Some(guard) => self.call(guard, &path, request).await,
-            None => self.page(&path, request).await,
+            Some(guard) => self.call(guard, &path, peer, request).await,
+            None => self.page(&path, peer, request).await,
         };
         tracing::trace!(%peer, status = response.status().as_u16(), "answered");
         Ok(response)
     }
 
-    async fn call(&self, guard: Guard, path: &str, mut request: Request<Incoming>) -> Response<ResponseBody> {
+    async fn call(
+        &self,
+        guard: Guard,
+        path: &str,
+        peer: SocketAddr,
+        mut request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
         let (parts, body) = request.into_parts();
         let mut extensions = parts.extensions.clone();
-        let admitted = self.app.admit(guard, &parts.headers, &mut extensions).await;
+        let admitted = match guard {
+            Guard::Open => self.count(peer),
+            Guard::Agent | Guard::Operator => {
+                // Credentials that are refused count as none.
+                let admitted = self.app.admit(guard, &parts.headers, &mut extensions).await;
+                admitted.map_err(|status| {
+                    let counted = status.code == Code::Unauthenticated;
+                    counted.then(|| self.count(peer).err()).flatten().unwrap_or(status)
+                })
+            }
+        };
         let procedure = super::auth::procedure(path);
         let response = match admitted {
             Ok(()) => {
@@ -64,15 +80,23 @@ impl Front {
         response
     }
 
-    async fn page(&self, path: &str, request: Request<Incoming>) -> Response<ResponseBody> {
+    /// Counts a call without credentials.
+    fn count(&self, peer: SocketAddr) -> Result<(), Status> {
+        self.app.allowances.take(peer.ip(), self.app.clock.monotonic())
+    }
+
+    async fn page(&self, path: &str, peer: SocketAddr, request: Request<Incoming>) -> Response<ResponseBody> {
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
         if let Some(token) = path.strip_prefix("/setup/") {
-            return self.set_up(token, request).await;
+            return match self.count(peer) {
+                Ok(()) => self.set_up(token, request).await,
+                Err(status) => text(StatusCode::TOO_MANY_REQUESTS, format!("{status}\n")),
+            };
         }
         match path {
             "/" if get => html(StatusCode::OK, pages::index()),
             "/healthz" if get => self.health().await,
-            "/metrics" if get => self.metrics(request).await,
+            "/metrics" if get => self.metrics(peer, request).await,
             _ if request.method() == Method::POST => {
                 let status = Status::new(Code::Unimplemented, "there is no such method");
                 let headers = request.headers().clone();
@@ -95,10 +119,13 @@ impl Front {
         }
     }
 
-    async fn metrics(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    async fn metrics(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<ResponseBody> {
         let mut extensions = http::Extensions::new();
         match self.app.admit(Guard::Operator, request.headers(), &mut extensions).await {
             Ok(()) => metrics_text(&self.app),
+            Err(_) if self.count(peer).is_err() => {
+                text(StatusCode::TOO_MANY_REQUESTS, "too many calls without credentials\n".to_owned())
+            }
             Err(status) => {
                 let mut response = text(StatusCode::UNAUTHORIZED, format!("{status}\n"));
                 let bearer = HeaderValue::from_static("Bearer");

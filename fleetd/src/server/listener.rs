@@ -16,8 +16,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -25,7 +23,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
-use crate::config::TlsFiles;
 
 /// How many connections are open at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 20_000;
@@ -42,42 +39,6 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_STREAMS: u32 = 256;
 /// How long open calls may go on when the server stops.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// The TLS files cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TlsError {
-    /// The file holds no certificate or key.
-    #[error("{}: no usable PEM", path.display())]
-    Pem {
-        /// The file.
-        path: std::path::PathBuf,
-        /// Why.
-        source: rustls_pki_types::pem::Error,
-    },
-    /// Certificate and key do not fit.
-    #[error("the certificate and its key")]
-    Config(#[from] rustls::Error),
-}
-
-/// A TLS acceptor for h2 and HTTP/1.1.
-pub(super) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
-    let pem = |path: &std::path::Path| {
-        let path = path.to_owned();
-        move |source| TlsError::Pem { path, source }
-    };
-    let certificates = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(pem(&files.certificate))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(pem(&files.key))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
 
 /// Accepts connections until `stop`, then lets open calls end within a deadline.
 pub(super) async fn accept<H, F>(

@@ -1,8 +1,10 @@
 //! The server half: listeners, who may call what, the services, and what runs beside them.
 
 pub mod auth;
+mod certificate;
 mod http;
 pub mod keys;
+mod limits;
 mod links;
 mod listener;
 mod local;
@@ -25,6 +27,7 @@ use fleet_core::time::{Clock, UnixMillis};
 use fleet_proto::rpc::Status;
 use fleet_store::Store;
 
+pub use certificate::TlsError;
 use links::Links;
 use metrics::Metrics;
 use passwords::Passwords;
@@ -46,6 +49,7 @@ struct App {
     passwords: Passwords,
     set_up: SetUpToken,
     failed_logins: FailedLogins,
+    allowances: limits::Allowances,
     streams: Streams,
     links: Links,
     metrics: Metrics,

@@ -28,10 +28,11 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::certificate::{Certificate, TlsError};
 use super::http::{Front, metrics_only};
 use super::keys::{KeyDirError, Missing};
 use super::links::Links;
-use super::listener::{self, TlsError};
+use super::listener;
 use super::local::{LocalKeys, LocalReports, NAME};
 use super::metrics::Metrics;
 use super::passwords::Passwords;
@@ -158,6 +159,7 @@ pub struct Server {
     stop: CancellationToken,
     tasks: JoinSet<bool>,
     app: Arc<App>,
+    certificate: Option<Arc<Certificate>>,
     /// Held for its lock.
     _local: Option<StateDir>,
 }
@@ -180,7 +182,8 @@ impl Server {
         probe: Arc<dyn Probe>,
     ) -> Result<Self, StartError> {
         super::keys::prepare(&config.data_dir).map_err(StartError::DataDir)?;
-        let tls = config.tls.as_ref().map(listener::acceptor).transpose()?;
+        let certificate = config.tls.as_ref().map(Certificate::open).transpose()?;
+        let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let store = Store::open_url(&config.database).await?;
         let organization = store.organization().await?.map(|found| found.record);
         // Keys are made for a new installation only: another key directory than the database's must not get some.
@@ -215,6 +218,7 @@ impl Server {
                 .map_err(|error| StartError::Passwords(Box::new(error)))?,
             set_up: SetUpToken::default(),
             failed_logins: super::FailedLogins::default(),
+            allowances: super::limits::Allowances::new(config.unauthenticated_rate),
             metrics: Metrics::new(clock.now()),
             founded,
             local: local_keys,
@@ -237,6 +241,7 @@ impl Server {
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
             _local: None,
+            certificate: certificate.clone(),
             app,
         };
         server.bind(config, tls, services).await?;
@@ -248,6 +253,9 @@ impl Server {
             server.set_up_link = Some(format!("{scheme}://{host}/setup/{}", token.expose()));
         }
         server.spawn_sweep();
+        if let Some(certificate) = certificate {
+            server.tasks.spawn(certificate.watch(server.stop.clone()));
+        }
         if let Some(local) = local {
             server.spawn_local(local.site, local.reports);
             server._local = Some(local.directory);
@@ -271,6 +279,13 @@ impl Server {
     #[must_use]
     pub fn set_up_link(&self) -> Option<&str> {
         self.set_up_link.as_deref()
+    }
+
+    /// Reads the TLS certificate and its key again if their files have changed.
+    pub fn renew_certificate(&self) {
+        if let Some(certificate) = &self.certificate {
+            certificate.renew();
+        }
     }
 
     /// Stops: agents are told, open calls may end within a deadline. Returns whether all did.

@@ -50,6 +50,8 @@ pub fn config(directory: &Path, mode: Mode) -> Config {
         scan: Vec::new(),
         proto_port: None,
         poll_interval: Duration::from_secs(10),
+        // The clock of most tests stands still, and an allowance with it.
+        unauthenticated_rate: None,
         ca_file: None,
         allow_insecure_transport: false,
         health: None,

@@ -3,6 +3,7 @@
 mod admin;
 mod device;
 mod gateway;
+mod health;
 mod operator;
 mod telemetry;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use fleet_proto::agentadmin::v1::AgentAdminServiceServer;
 use fleet_proto::agentgateway::v1::AgentGatewayServiceServer;
 use fleet_proto::fleet::v1::{DeviceServiceServer, OperatorServiceServer, TelemetryServiceServer};
+use fleet_proto::grpc::health::v1::HealthServer;
 use fleet_proto::rpc::{Limits, ReflectionError, Services, Status, serve};
 
 use super::App;
@@ -27,6 +29,7 @@ pub(super) fn all(app: &Arc<App>) -> Result<Services, ReflectionError> {
             Box::new(OperatorServiceServer::new(Arc::new(operator::Operators(Arc::clone(app))))),
             Box::new(DeviceServiceServer::new(Arc::new(device::Devices(Arc::clone(app))))),
             Box::new(TelemetryServiceServer::new(Arc::new(telemetry::Telemetry(Arc::clone(app))))),
+            Box::new(HealthServer::new(Arc::new(health::Probes(Arc::clone(app))))),
         ],
         limits,
     )
