@@ -2,7 +2,6 @@
 //! the crates are sound.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[allow(dead_code, unreachable_pub)]
 mod process_support;
 
 use std::os::unix::net::UnixDatagram;
@@ -19,7 +18,7 @@ async fn the_service_manager_is_told() {
     let socket = home.join("notify");
     let manager = UnixDatagram::bind(&socket).unwrap();
     manager.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let mut command = home.command(&["--mode=server", "--listen", "127.0.0.1:0"]);
+    let mut command = home.command(["--mode=server", "--listen", "127.0.0.1:0"]);
     command.env("NOTIFY_SOCKET", &socket);
     let server = Process::spawn(&mut command);
     let told = || {
