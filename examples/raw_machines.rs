@@ -92,10 +92,10 @@ async fn enroll_and_handshake() -> anyhow::Result<()> {
 
 async fn server(clock: Arc<VirtualClock>) -> anyhow::Result<(ServerDriver, Operator)> {
     let store = Arc::new(MemoryServerStore::new());
-    let keys = ServerKeys {
-        root: Some(Arc::new(RootSecretKey::generate(&OsRandom)?)),
-        command: Arc::new(CommandSecretKey::generate(&OsRandom)?),
-    };
+    let keys = ServerKeys::managed(
+        Arc::new(RootSecretKey::generate(&OsRandom)?),
+        Arc::new(CommandSecretKey::generate(&OsRandom)?),
+    );
     let server = ServerDriver::new(store.clone(), clock, Arc::new(OsRandom), keys, Policy::default());
     let (org_id, actor) = (OrgId::new(1)?, Actor::System);
     let founding = Founding { org_id, name: Name::new("Acme")?, recovery: None, actor: actor.clone() };

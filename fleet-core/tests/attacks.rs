@@ -329,10 +329,10 @@ fn a_poll_that_is_dropped_can_be_called_again() {
 #[test]
 fn an_agent_is_revoked_also_where_the_manifest_cannot_be_signed() {
     let e = enrolled(11);
-    let keys = ServerKeys {
-        root: Some(Arc::new(RootSecretKey::from_seed(&[77; 32]))),
-        command: Arc::new(CommandSecretKey::from_seed(&[78; 32])),
-    };
+    let keys = ServerKeys::managed(
+        Arc::new(RootSecretKey::from_seed(&[77; 32])),
+        Arc::new(CommandSecretKey::from_seed(&[78; 32])),
+    );
     let d = ServerDriver::new(
         e.store.clone(),
         e.world.clock.clone(),
@@ -441,10 +441,10 @@ fn second_uses_do_not_keep_the_operator_from_confirming() {
     let agent = world.agent(0);
     let racy = Arc::new(Racy { inner: inner.clone(), thief: Mutex::new(None), req: Mutex::new(None) });
     let r = SeededRandom::new(17);
-    let keys = ServerKeys {
-        root: Some(Arc::new(RootSecretKey::generate(&r).unwrap())),
-        command: Arc::new(CommandSecretKey::generate(&r).unwrap()),
-    };
+    let keys = ServerKeys::managed(
+        Arc::new(RootSecretKey::generate(&r).unwrap()),
+        Arc::new(CommandSecretKey::generate(&r).unwrap()),
+    );
     let d = ServerDriver::new(
         racy.clone(),
         world.clock.clone(),
@@ -545,7 +545,7 @@ fn a_manifest_planted_in_the_database_is_not_pinned_by_new_codes() {
 #[test]
 fn a_server_with_an_offline_root_makes_no_code() {
     let e = enrolled(20);
-    let keys = ServerKeys { root: None, command: Arc::new(CommandSecretKey::from_seed(&[78; 32])) };
+    let keys = ServerKeys::offline(Arc::new(CommandSecretKey::from_seed(&[78; 32])));
     let d = ServerDriver::new(
         e.store.clone(),
         e.world.clock.clone(),
@@ -561,7 +561,7 @@ fn a_server_with_an_offline_root_makes_no_code() {
 fn a_revocation_without_the_root_is_listed_once_the_root_is_there() {
     let e = enrolled(21);
     let id = block_on(e.world.server.agent_of(&e.code)).unwrap();
-    let keys = ServerKeys { root: None, command: Arc::new(CommandSecretKey::from_seed(&[78; 32])) };
+    let keys = ServerKeys::offline(Arc::new(CommandSecretKey::from_seed(&[78; 32])));
     let d = ServerDriver::new(
         e.store.clone(),
         e.world.clock.clone(),
@@ -587,10 +587,10 @@ fn no_policy_lets_a_challenge_live_longer_than_the_protocol_does() {
         p
     };
     let r = SeededRandom::new(22);
-    let keys = ServerKeys {
-        root: Some(Arc::new(RootSecretKey::generate(&r).unwrap())),
-        command: Arc::new(CommandSecretKey::generate(&r).unwrap()),
-    };
+    let keys = ServerKeys::managed(
+        Arc::new(RootSecretKey::generate(&r).unwrap()),
+        Arc::new(CommandSecretKey::generate(&r).unwrap()),
+    );
     let d =
         ServerDriver::new(e.store.clone(), e.world.clock.clone(), Arc::new(SeededRandom::new(1)), keys, p);
     let state = block_on(e.agent.store.load()).unwrap().unwrap().record;

@@ -107,10 +107,10 @@ impl Bench {
         let clock = Arc::new(TokioClock(Instant::now()));
         let random = Arc::new(SeededRandom::new(1));
         let store = Arc::new(MemoryServerStore::new());
-        let keys = ServerKeys {
-            root: Some(Arc::new(RootSecretKey::generate(random.as_ref()).unwrap())),
-            command: Arc::new(CommandSecretKey::generate(random.as_ref()).unwrap()),
-        };
+        let keys = ServerKeys::managed(
+            Arc::new(RootSecretKey::generate(random.as_ref()).unwrap()),
+            Arc::new(CommandSecretKey::generate(random.as_ref()).unwrap()),
+        );
         let server = ServerDriver::new(store.clone(), clock.clone(), random, keys, Policy::default());
         let org_id = OrgId::new(1).unwrap();
         let founding =

@@ -161,10 +161,10 @@ pub fn tls_file(name: &str) -> PathBuf {
 impl Stub {
     async fn new() -> Self {
         let store = Arc::new(MemoryServerStore::new());
-        let keys = ServerKeys {
-            root: Some(Arc::new(RootSecretKey::generate(&OsRandom).unwrap())),
-            command: Arc::new(CommandSecretKey::generate(&OsRandom).unwrap()),
-        };
+        let keys = ServerKeys::managed(
+            Arc::new(RootSecretKey::generate(&OsRandom).unwrap()),
+            Arc::new(CommandSecretKey::generate(&OsRandom).unwrap()),
+        );
         let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
         let driver = ServerDriver::new(store.clone(), clock, random, keys, Policy::default());
         let org_id = OrgId::new(1).unwrap();

@@ -7,8 +7,10 @@
 
 mod agent;
 mod probe;
+mod roots;
 mod server;
 
 pub use agent::{AgentDriver, AgentError, Enrolling, EnrollmentProgress};
 pub use probe::{NoProbe, Point, Probe};
+pub use roots::{OfflineRoots, OneRoot, RootError, RootKeys};
 pub use server::{Founding, ServerDriver, ServerError, ServerKeys};

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{NoProbe, Point, Probe};
+use super::{NoProbe, OfflineRoots, OneRoot, Point, Probe, RootError, RootKeys};
 use crate::code::{ApiKey, SecretHash};
 use crate::commit::NeedsCommit;
 use crate::enrollment::server::{
@@ -33,10 +33,24 @@ const ATTEMPTS: usize = 16;
 /// The server's signing keys.
 #[derive(Debug, Clone)]
 pub struct ServerKeys {
-    /// The managed root; `None` if the root is offline.
-    pub root: Option<Arc<dyn Signer>>,
-    /// Signs the server's half of handshakes.
+    /// The organizations' own roots.
+    pub roots: Arc<dyn RootKeys>,
+    /// Signs the server's half of handshakes, of every organization.
     pub command: Arc<dyn Signer>,
+}
+
+impl ServerKeys {
+    /// The keys of a server with one organization, whose root it manages.
+    #[must_use]
+    pub fn managed(root: Arc<dyn Signer>, command: Arc<dyn Signer>) -> Self {
+        Self { roots: Arc::new(OneRoot(root)), command }
+    }
+
+    /// The keys of a server that manages no root.
+    #[must_use]
+    pub fn offline(command: Arc<dyn Signer>) -> Self {
+        Self { roots: Arc::new(OfflineRoots), command }
+    }
 }
 
 /// A call failed.
@@ -82,6 +96,9 @@ pub enum ServerError {
     /// A signer failed.
     #[error(transparent)]
     Signer(#[from] SignerError),
+    /// The organization's root cannot be had.
+    #[error("the organization's root: {0}")]
+    Root(#[from] RootError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -105,6 +122,7 @@ impl From<ServerError> for Refusal {
             }
             ServerError::Random(_)
             | ServerError::Signer(_)
+            | ServerError::Root(_)
             | ServerError::Store(_)
             | ServerError::Contention => Self::unavailable(),
         }
@@ -170,7 +188,7 @@ impl ServerDriver {
         founding: Founding,
     ) -> Result<NeedsCommit<SignedManifest>, ServerError> {
         let now = self.clock.now();
-        let root = self.keys.root.as_ref().ok_or(ServerError::Organization)?;
+        let root = self.keys.roots.root(founding.org_id).await?.ok_or(ServerError::Organization)?;
         let manifest = OrgManifest {
             org_id: founding.org_id,
             org_name: founding.name,
@@ -210,9 +228,6 @@ impl ServerDriver {
         request: CreateCode,
         operator: &Operator,
     ) -> Result<NewCode, ServerError> {
-        if self.keys.root.is_none() && request.code_sha256.is_none() {
-            return Err(CreateCodeError::HashRequired.into());
-        }
         for _ in 0..ATTEMPTS {
             if let Some(hash) = request.code_sha256 {
                 let code = SecretHash::from_bytes(hash);
@@ -222,7 +237,10 @@ impl ServerDriver {
             }
             let found = self.load(Query::Organization(operator.org_id)).await?;
             let found = found.ok_or(ServerError::Organization)?;
-            self.check_keys(&found)?;
+            let root = self.root_of(&found).await?;
+            if root.is_none() && request.code_sha256.is_none() {
+                return Err(CreateCodeError::HashRequired.into());
+            }
             let now = self.clock.now();
             let random = self.random.as_ref();
             let step = create_code(request, operator, &found, now, &self.policy, random)?;
@@ -241,7 +259,9 @@ impl ServerDriver {
         for _ in 0..ATTEMPTS {
             let register = Register::new(request.clone());
             let found = self.load(register.query()).await?;
-            found.as_ref().map_or(Ok(()), |found| self.check_keys(found))?;
+            if let Some(found) = &found {
+                self.root_of(found).await?;
+            }
             let outcome = register.resolve(found, self.clock.now(), &self.policy, self.random.as_ref())?;
             self.probe.reached(Point::ServerRegisterDecided);
             match outcome {
@@ -268,13 +288,18 @@ impl ServerDriver {
     pub async fn confirm(&self, request: Confirm) -> Result<ApiKey, ServerError> {
         for _ in 0..ATTEMPTS {
             let found = self.load(request.query()).await?;
-            found.as_ref().map_or(Ok(()), |found| self.check_keys(found))?;
+            // Of another organization's agent nothing may show, not even that its root cannot be had.
+            let found = found.filter(|found| found.organization.record.id == request.operator.org_id);
+            let root = match &found {
+                Some(found) => self.root_of(found).await?,
+                None => None,
+            };
             let now = self.clock.now();
             let step = request.clone().resolve(found, now)?;
             self.probe.reached(Point::ServerConfirmDecided);
             match step {
                 ConfirmStep::Sign(needs) => {
-                    let signature = match (needs.to_sign(), &self.keys.root) {
+                    let signature = match (needs.to_sign(), &root) {
                         (Some(transcript), Some(root)) => Some(root.sign(transcript.as_bytes()).await?),
                         (None, _) | (_, None) => None,
                     };
@@ -311,7 +336,8 @@ impl ServerDriver {
     }
 
     /// RevokeAgent. When this is done, nothing of the agent is accepted any more; closing its
-    /// streams is for the caller.
+    /// streams is for the caller. A root that cannot be had does not keep an agent alive: the manifest that lists it
+    /// is then owed, and made by revoking once more.
     ///
     /// # Errors
     /// [`ServerError`].
@@ -320,7 +346,8 @@ impl ServerDriver {
             let found = self.load(request.query()).await?;
             let now = self.clock.now();
             let needs = request.clone().resolve(found, now)?;
-            let root = self.keys.root.as_ref().filter(|root| needs.can_be_signed_by(&root.public_key()));
+            let root = self.keys.roots.root(request.operator.org_id).await.unwrap_or_default();
+            let root = root.filter(|root| needs.can_be_signed_by(&root.public_key()));
             let step = match root {
                 Some(root) => {
                     let signature = root.sign(needs.to_sign().as_bytes()).await?;
@@ -428,18 +455,22 @@ impl ServerDriver {
         Err(ServerError::Contention)
     }
 
+    /// The root of an organization, if it is managed.
+    ///
     /// A manifest verifies under the root that it names itself: whoever can write to the database can plant one. What
-    /// this server's codes and certificates rest on must name this server's own keys.
-    fn check_keys(&self, found: &Snapshot) -> Result<(), ServerError> {
-        let manifest = found.organization.record.manifest.manifest();
+    /// this server's codes and certificates rest on must name this server's own command key, and the organization's
+    /// own root.
+    async fn root_of(&self, found: &Snapshot) -> Result<Option<Arc<dyn Signer>>, ServerError> {
+        let organization = &found.organization.record;
+        let manifest = organization.manifest.manifest();
         if self.keys.command.public_key() != *manifest.command.as_bytes() {
             return Err(ServerError::OtherKey { role: KeyRole::Command });
         }
-        let root = self.keys.root.as_ref().map(|root| root.public_key());
-        if root.is_some_and(|root| root != *manifest.root.as_bytes()) {
+        let root = self.keys.roots.root(organization.id).await?;
+        if root.as_ref().is_some_and(|root| root.public_key() != *manifest.root.as_bytes()) {
             return Err(ServerError::OtherKey { role: KeyRole::Root });
         }
-        Ok(())
+        Ok(root)
     }
 
     async fn load(&self, query: Query) -> Result<Option<Snapshot>, ServerError> {

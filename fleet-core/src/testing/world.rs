@@ -70,10 +70,10 @@ impl World {
         let clock = Arc::new(VirtualClock::default());
         let random = Arc::new(SeededRandom::new(seed));
         let crash = Arc::new(CrashAt::new());
-        let keys = ServerKeys {
-            root: Some(Arc::new(RootSecretKey::generate(random.as_ref()).unwrap())),
-            command: Arc::new(CommandSecretKey::generate(random.as_ref()).unwrap()),
-        };
+        let keys = ServerKeys::managed(
+            Arc::new(RootSecretKey::generate(random.as_ref()).unwrap()),
+            Arc::new(CommandSecretKey::generate(random.as_ref()).unwrap()),
+        );
         let driver = ServerDriver::new(store.clone(), clock.clone(), random, keys, Policy::default())
             .with_probe(crash.clone());
         let org_id = OrgId::new(i64::try_from(seed % 1_000_000).unwrap_or(0).saturating_add(1)).unwrap();

@@ -68,10 +68,10 @@ impl Peer {
 /// What founds an organization on an empty store.
 pub async fn founding(store: &Store) -> Changeset {
     let random = Arc::new(SeededRandom::new(5));
-    let keys = ServerKeys {
-        root: Some(Arc::new(RootSecretKey::generate(random.as_ref()).unwrap())),
-        command: Arc::new(CommandSecretKey::generate(random.as_ref()).unwrap()),
-    };
+    let keys = ServerKeys::managed(
+        Arc::new(RootSecretKey::generate(random.as_ref()).unwrap()),
+        Arc::new(CommandSecretKey::generate(random.as_ref()).unwrap()),
+    );
     let clock = Arc::new(VirtualClock::default());
     let driver = ServerDriver::new(Arc::new(store.clone()), clock, random, keys, Policy::default());
     let founding = Founding {

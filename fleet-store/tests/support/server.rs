@@ -74,10 +74,10 @@ impl Server {
 
     pub async fn on(store: Store) -> Self {
         let random = Arc::new(SeededRandom::new(11));
-        let keys = ServerKeys {
-            root: Some(Arc::new(RootSecretKey::generate(random.as_ref()).unwrap())),
-            command: Arc::new(CommandSecretKey::generate(random.as_ref()).unwrap()),
-        };
+        let keys = ServerKeys::managed(
+            Arc::new(RootSecretKey::generate(random.as_ref()).unwrap()),
+            Arc::new(CommandSecretKey::generate(random.as_ref()).unwrap()),
+        );
         let clock = Arc::new(VirtualClock::default());
         let operator = Operator { org_id: OrgId::new(4).unwrap(), actor: Actor::System };
         let driver = ServerDriver::new(
