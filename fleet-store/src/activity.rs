@@ -71,6 +71,16 @@ pub enum LogKind {
     DevicesPaired,
     /// Devices were unpaired.
     DevicesUnpaired,
+    /// Somebody became an operator of the organization.
+    OperatorAdded,
+    /// Somebody is no operator of the organization any more.
+    OperatorRemoved,
+    /// An operator changed their password.
+    PasswordChanged,
+    /// Somebody gave a wrong old password for a change of it.
+    PasswordChangeFailed,
+    /// Whoever administers the host gave an operator a new password.
+    PasswordSet,
 }
 
 impl LogKind {
@@ -86,6 +96,11 @@ impl LogKind {
             Self::ApiKeyRevoked => "api_key_revoked",
             Self::DevicesPaired => "devices_paired",
             Self::DevicesUnpaired => "devices_unpaired",
+            Self::OperatorAdded => "operator_added",
+            Self::OperatorRemoved => "operator_removed",
+            Self::PasswordChanged => "password_changed",
+            Self::PasswordChangeFailed => "password_change_failed",
+            Self::PasswordSet => "password_set",
         }
     }
 }

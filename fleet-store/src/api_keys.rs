@@ -11,14 +11,15 @@ use sea_orm::{
 };
 
 use crate::decode::Columns;
-use crate::entity::{api_key, app_user};
+use crate::entity::{api_key, membership};
 use crate::error::{Missing, backend, is_unique};
 use crate::server::commit::hash_bytes;
 use crate::store::{Store, now_millis};
 use crate::transaction::Transaction;
+use crate::user_sessions::org_of;
 use crate::users::{UserRecord, user_by_id};
 
-/// The most api_keys that a user may have.
+/// The most api_keys that a user may have for one organization.
 pub const MAX_USER_API_KEYS: u64 = 100;
 
 /// `last_used_at` is for people: it is written at most once in so many milliseconds, so that
@@ -36,6 +37,8 @@ pub struct UserApiKeyRecord {
     pub label: Name,
     /// Whose it is.
     pub user_id: UserId,
+    /// The organization that it acts for.
+    pub org_id: OrgId,
     /// When it was made.
     pub created_at: UnixMillis,
     /// When it ends, if ever.
@@ -48,13 +51,10 @@ pub struct UserApiKeyRecord {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CreateApiKeyError {
-    /// There is no such user.
-    #[error("no user {user_id}")]
-    NoUser {
-        /// The user that was named.
-        user_id: UserId,
-    },
-    /// The user has as many as a user may have.
+    /// The user does not belong to the organization, or not any more.
+    #[error("the user is no operator of the organization")]
+    NotMember,
+    /// The user has as many as a user may have for one organization.
     #[error("a user has at most {limit} api_keys: revoke one first")]
     TooMany {
         /// How many a user may have.
@@ -79,22 +79,22 @@ impl Store {
         Ok(tx.commit().await.map_err(backend)?)
     }
 
-    /// The api_keys of an organization's users, oldest first; expired ones too.
+    /// The api_keys that act for an organization, oldest first; expired ones too.
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
     pub async fn user_api_keys(&self, org: OrgId) -> Result<Vec<UserApiKeyRecord>, StoreError> {
         let statement = self.sql(
-            "SELECT k.* FROM api_key k JOIN app_user u ON u.id = k.user_id
-             WHERE u.org_id = $1 AND k.subject_kind = 'user' ORDER BY k.created_at, k.digits",
+            "SELECT k.* FROM api_key k JOIN membership m ON m.id = k.membership_id AND m.user_id = k.user_id
+             WHERE m.org_id = $1 AND k.subject_kind = 'user' ORDER BY k.created_at, k.digits",
             [org.value().into()],
         );
         let found = api_key::Entity::find().from_raw_sql(statement);
         let rows = found.all(&self.inner.reader).await.map_err(backend)?;
-        rows.into_iter().map(record).collect()
+        rows.into_iter().map(|row| record(row, org)).collect()
     }
 
-    /// Deletes an api_key of one of the organization's users; whether there was one.
+    /// Deletes an api_key that acts for the organization; whether there was one.
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
@@ -105,7 +105,7 @@ impl Store {
         let tx = self.write().await?;
         let statement = self.sql(
             "DELETE FROM api_key WHERE digits = $1 AND subject_kind = 'user'
-             AND user_id IN (SELECT id FROM app_user WHERE org_id = $2)",
+             AND membership_id IN (SELECT id FROM membership WHERE org_id = $2)",
             [digits.into(), org.value().into()],
         );
         let deleted = tx.execute_raw(statement).await.map_err(backend)?;
@@ -113,7 +113,8 @@ impl Store {
         Ok(deleted.rows_affected() > 0)
     }
 
-    /// The user that an api_key belongs to; `None` for an expired key, and for an agent's.
+    /// The user that an api_key belongs to; `None` for an expired key, for an agent's, and if the user no longer
+    /// belongs to its organization.
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
@@ -128,7 +129,11 @@ impl Store {
             .one(&tx)
             .await
             .map_err(backend)?;
-        let Some(mut key) = of_user.map(record).transpose()? else { return Ok(None) };
+        let Some(row) = of_user else { return Ok(None) };
+        let Some(org) = org_of(&tx, row.membership_id, row.user_id.unwrap_or_default()).await? else {
+            return Ok(None);
+        };
+        let mut key = record(row, org)?;
         if key.expires_at.is_some_and(|end| end <= now) {
             return Ok(None);
         }
@@ -157,12 +162,13 @@ impl Store {
 
 async fn insert(tx: &Transaction, key: &UserApiKeyRecord) -> Result<(), CreateApiKeyError> {
     let user_id = key.user_id;
-    // The user's row is locked so that two keys at once cannot both be the hundredth.
-    let user = app_user::Entity::find_by_id(user_id.value()).lock_exclusive();
-    if user.one(tx).await.map_err(backend)?.is_none() {
-        return Err(CreateApiKeyError::NoUser { user_id });
-    }
-    let held = api_key::Entity::find().filter(api_key::Column::UserId.eq(user_id.value()));
+    // The row is locked so that two keys at once cannot both be the hundredth, and no key outlives it.
+    let of_user = membership::Entity::find()
+        .filter(membership::Column::UserId.eq(user_id.value()))
+        .filter(membership::Column::OrgId.eq(key.org_id.value()))
+        .lock_exclusive();
+    let membership = of_user.one(tx).await.map_err(backend)?.ok_or(CreateApiKeyError::NotMember)?;
+    let held = api_key::Entity::find().filter(api_key::Column::MembershipId.eq(membership.id));
     if held.count(tx).await.map_err(backend)? >= MAX_USER_API_KEYS {
         return Err(CreateApiKeyError::TooMany { limit: MAX_USER_API_KEYS });
     }
@@ -177,6 +183,7 @@ async fn insert(tx: &Transaction, key: &UserApiKeyRecord) -> Result<(), CreateAp
         last_used_at: key.last_used_at.map(UnixMillis::value),
         created_at: key.created_at.value(),
         updated_at: now_millis(),
+        membership_id: Some(membership.id),
     };
     let insert = api_key::Entity::insert(row.into_active_model());
     insert.exec_without_returning(tx).await.map_err(|error| {
@@ -185,7 +192,7 @@ async fn insert(tx: &Transaction, key: &UserApiKeyRecord) -> Result<(), CreateAp
     Ok(())
 }
 
-fn record(row: api_key::Model) -> Result<UserApiKeyRecord, StoreError> {
+fn record(row: api_key::Model, org_id: OrgId) -> Result<UserApiKeyRecord, StoreError> {
     let columns = Columns("api_key");
     let user_id = row.user_id.ok_or_else(|| columns.bad("user_id", Missing))?;
     let label = row.label.ok_or_else(|| columns.bad("label", Missing))?;
@@ -194,6 +201,7 @@ fn record(row: api_key::Model) -> Result<UserApiKeyRecord, StoreError> {
         digits: row.digits,
         label: columns.value("label", Name::new(label))?,
         user_id: columns.id("user_id", user_id)?,
+        org_id,
         created_at: columns.time("created_at", row.created_at)?,
         expires_at: columns.optional_time("expires_at", row.expires_at)?,
         last_used_at: columns.optional_time("last_used_at", row.last_used_at)?,

@@ -23,6 +23,8 @@
 //!   agent is confirmed and its session alive ([`Guard`]).
 //! * A device has one owner, in its own organization, by the database's own constraints; so have
 //!   names and keys.
+//! * A session and an api_key of an operator act for one organization, and end with its owner's
+//!   membership, by the database's own constraints.
 //! * No secret is stored: of codes, keys and tokens there are hashes.
 //! * The database's file is readable by its owner only.
 //!
@@ -50,8 +52,10 @@ mod expire;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod guard;
+mod members;
 mod migration;
 mod open;
+mod organizations;
 mod sample;
 mod server;
 mod setup;
@@ -61,6 +65,7 @@ mod text;
 mod transaction;
 mod uploads;
 mod url;
+mod user_sessions;
 mod users;
 
 pub use activity::{ActivityLine, LogEntry, LogKind};
@@ -72,10 +77,13 @@ pub use error::{DecodeError, UnsupportedValue};
 #[cfg(feature = "fault-injection")]
 pub use faults::{Fault, Faults};
 pub use guard::{Guard, GuardError};
+pub use members::{Account, AddMemberError, Membership};
 pub use open::OpenError;
+pub use organizations::CreateOrganizationError;
 pub use setup::SetUpError;
 pub use store::Store;
 pub use telemetry::StatusChange;
 pub use uploads::{Stored, Upload, UploadKind, UploadOutcome};
 pub use url::{DatabaseUrl, DatabaseUrlError};
-pub use users::{CreateUserError, UserRecord, UserSessionRecord};
+pub use user_sessions::{CreateSessionError, UserSessionRecord};
+pub use users::UserRecord;

@@ -78,6 +78,21 @@ impl Store {
     /// # Errors
     /// [`OpenError`].
     pub async fn open_url(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        Self::open_at(url, None).await
+    }
+
+    /// Makes an empty database as it was after the first `steps` of the schema's history, for tests of what comes
+    /// after them. Feature `fault-injection`.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    #[cfg(feature = "fault-injection")]
+    pub async fn make_old(url: &str, steps: u32) -> Result<(), OpenError> {
+        Self::open_at(&DatabaseUrl::parse(url)?, Some(steps)).await?.close().await;
+        Ok(())
+    }
+
+    async fn open_at(url: &DatabaseUrl, steps: Option<u32>) -> Result<Self, OpenError> {
         let failed = |source: DbErr| OpenError::Connect { url: url.clone(), source: Box::new(source) };
         let (backend, writer, reader) = match url.target() {
             Target::SqliteMemory => {
@@ -103,21 +118,21 @@ impl Store {
             faults: None,
         };
         let store = Self { inner: Arc::new(inner) };
-        if let Err(error) = store.bring_up_to_date().await {
+        if let Err(error) = store.bring_up_to_date(steps).await {
             store.close().await;
             return Err(error);
         }
         Ok(store)
     }
 
-    async fn bring_up_to_date(&self) -> Result<(), OpenError> {
+    async fn bring_up_to_date(&self, steps: Option<u32>) -> Result<(), OpenError> {
         let failed = |source: DbErr| OpenError::Migrate { source: Box::new(source) };
         let tx = begin_write(&self.inner.writer).await.map_err(failed)?;
         if self.inner.backend == DbBackend::Postgres {
             let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
             tx.execute_unprepared(&lock).await.map_err(failed)?;
         }
-        migrate(&tx).await?;
+        migrate(&tx, steps).await?;
         tx.commit().await.map_err(failed)
     }
 }

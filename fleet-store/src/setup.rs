@@ -1,12 +1,10 @@
 //! The first start: an organization and its first operator.
 
-use fleet_core::store::{Changeset, CommitError, OrganizationRecord, StoreError, Versioned};
-use sea_orm::{ConnectionTrait as _, EntityTrait, QueryOrder, QuerySelect};
+use fleet_core::store::{Changeset, CommitError, StoreError};
 
-use crate::entity::organization;
 use crate::error::backend;
+use crate::members::{self, AddMemberError};
 use crate::server::commit;
-use crate::server::load::with_manifest;
 use crate::store::Store;
 use crate::transaction::Transaction;
 use crate::users::{self, CreateUserError, UserRecord};
@@ -27,23 +25,8 @@ pub enum SetUpError {
 }
 
 impl Store {
-    /// The organization of this installation, if it was set up.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the backend fails.
-    pub async fn organization(&self) -> Result<Option<Versioned<OrganizationRecord>>, StoreError> {
-        let tx = self.read().await?;
-        let first = organization::Entity::find().order_by_asc(organization::Column::CreatedAt).limit(1);
-        let found = match first.one(&tx).await.map_err(backend)? {
-            Some(row) => Some(with_manifest(&tx, &row).await?),
-            None => None,
-        };
-        tx.commit().await.map_err(backend)?;
-        Ok(found)
-    }
-
-    /// Commits the change that founds an organization, with its first operator, if there is no
-    /// organization yet.
+    /// Commits the change that founds the first organization, with its first operator, if there is
+    /// no organization yet.
     ///
     /// # Errors
     /// [`SetUpError`].
@@ -65,23 +48,28 @@ impl Store {
         user: &UserRecord,
     ) -> Result<(), SetUpError> {
         // Of two set-ups at once the second must see the first one's organization.
-        let exclusive = self.lock("LOCK TABLE organization IN EXCLUSIVE MODE");
-        if !exclusive.is_empty() {
-            tx.execute_unprepared(exclusive).await.map_err(backend)?;
-        }
-        if organization::Entity::find().limit(1).one(tx).await.map_err(backend)?.is_some() {
+        if self.lock_organizations(tx).await? {
             return Err(SetUpError::AlreadySetUp);
         }
+        let Some(founded) = change.organization.as_ref().map(|put| put.record.clone()) else {
+            return Err(SetUpError::Refused(CommitError::Stale));
+        };
         commit::apply(tx, change).await.map_err(|error| match error {
             CommitError::Store(error) => SetUpError::Store(error),
             CommitError::Stale | CommitError::NameTaken | CommitError::KeyTaken { .. } | _ => {
                 SetUpError::Refused(error)
             }
         })?;
-        users::insert(tx, user).await.map_err(|error| match error {
+        // The first of its name, since it is the first.
+        self.claim_name(tx, &founded).await?;
+        users::insert(tx, user, founded.id).await.map_err(|error| match error {
             // There is no organization, so this user is of none.
             CreateUserError::NameTaken => SetUpError::AlreadySetUp,
             CreateUserError::Store(error) => SetUpError::Store(error),
+        })?;
+        members::join(tx, user.id, founded.id, user.created_at).await.map_err(|error| match error {
+            AddMemberError::Store(error) => SetUpError::Store(error),
+            _ => SetUpError::AlreadySetUp,
         })
     }
 }

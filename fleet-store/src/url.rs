@@ -80,6 +80,15 @@ impl DatabaseUrl {
         .map(Self)
     }
 
+    /// The file, of SQLite in a file.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match &self.0 {
+            Target::SqliteFile(path) => Some(path),
+            Target::SqliteMemory | Target::Postgres(_) => None,
+        }
+    }
+
     pub(crate) const fn target(&self) -> &Target {
         &self.0
     }

@@ -1,27 +1,27 @@
-//! Operators: their accounts, and the sessions of their browsers.
+//! Operators' accounts. One belongs to the server; which organizations it may act for stands in its memberships.
 
 use core::fmt;
 
 use fleet_core::code::SecretHash;
 use fleet_core::id::{OrgId, UserId};
-use fleet_core::store::StoreError;
+use fleet_core::store::{Actor, StoreError};
 use fleet_core::time::UnixMillis;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter};
+use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter};
 
+use crate::activity::LogKind;
 use crate::decode::Columns;
-use crate::entity::{app_user, user_session};
+use crate::entity::app_user;
 use crate::error::{backend, is_unique};
-use crate::server::commit::hash_bytes;
+use crate::members;
 use crate::store::{Store, now_millis};
 use crate::transaction::Transaction;
+use crate::user_sessions;
 
 /// An operator's account.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserRecord {
     /// Its id.
     pub id: UserId,
-    /// Its organization.
-    pub org_id: OrgId,
     /// The login name. Kept in lower case and unique so: `Alice` and `alice` are one.
     pub name: String,
     /// The password's hash, with salt and parameters, as the caller made it.
@@ -34,30 +34,16 @@ impl fmt::Debug for UserRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserRecord")
             .field("id", &self.id)
-            .field("org_id", &self.org_id)
             .field("name", &self.name)
             .field("created_at", &self.created_at)
             .finish_non_exhaustive()
     }
 }
 
-/// An operator's session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserSessionRecord {
-    /// The hash of the token, all that is stored of it.
-    pub token: SecretHash,
-    /// Whose it is.
-    pub user_id: UserId,
-    /// When it was made.
-    pub created_at: UnixMillis,
-    /// When it ends.
-    pub expires_at: UnixMillis,
-}
-
 /// An account was not made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CreateUserError {
+pub(crate) enum CreateUserError {
     /// Another account has the login name.
     #[error("a user of this name exists")]
     NameTaken,
@@ -67,16 +53,6 @@ pub enum CreateUserError {
 }
 
 impl Store {
-    /// Makes an account.
-    ///
-    /// # Errors
-    /// [`CreateUserError`].
-    pub async fn create_user(&self, user: UserRecord) -> Result<(), CreateUserError> {
-        let tx = self.write().await?;
-        insert(&tx, &user).await?;
-        Ok(tx.commit().await.map_err(backend)?)
-    }
-
     /// The account with this login name, in whatever case.
     ///
     /// # Errors
@@ -97,67 +73,77 @@ impl Store {
         user_by_id(&self.inner.reader, id.value()).await
     }
 
-    /// Keeps a new session.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the backend fails, if there is no such user, or if the token was used
-    /// before.
-    pub async fn create_user_session(&self, session: UserSessionRecord) -> Result<(), StoreError> {
-        let tx = self.write().await?;
-        let row = user_session::Model {
-            token_hash: hash_bytes(&session.token),
-            user_id: session.user_id.value(),
-            expires_at: session.expires_at.value(),
-            created_at: session.created_at.value(),
-            updated_at: now_millis(),
-        };
-        let insert = user_session::Entity::insert(row.into_active_model());
-        insert.exec_without_returning(&tx).await.map_err(backend)?;
-        tx.commit().await.map_err(backend)
-    }
-
-    /// The session of a token, and whose it is; `None` if it has expired.
+    /// Gives a user another password, if `old_hash` is still that of the present one, and ends all their sessions but
+    /// the one that asks for it; whether it was so.
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
-    pub async fn user_by_session(
+    pub async fn change_password(
         &self,
-        token: &SecretHash,
+        user: UserId,
+        old_hash: &str,
+        new_hash: &str,
+        session: &SecretHash,
         now: UnixMillis,
-    ) -> Result<Option<(UserSessionRecord, UserRecord)>, StoreError> {
-        let tx = self.read().await?;
-        let by_token = user_session::Entity::find_by_id(hash_bytes(token));
-        let live = by_token.filter(user_session::Column::ExpiresAt.gt(now.value()));
-        let Some(row) = live.one(&tx).await.map_err(backend)? else { return Ok(None) };
-        let Some(user) = user_by_id(&tx, row.user_id).await? else { return Ok(None) };
+    ) -> Result<bool, StoreError> {
+        let tx = self.write().await?;
+        if !put_password(&tx, user, Some(old_hash), new_hash).await? {
+            return Ok(false);
+        }
+        user_sessions::end_all(&tx, user, Some(session)).await?;
+        members::note(&tx, user, &Actor::User(user), LogKind::PasswordChanged, None, now).await?;
         tx.commit().await.map_err(backend)?;
-        let columns = Columns("user_session");
-        let session = UserSessionRecord {
-            token: columns.hash("token_hash", &row.token_hash)?,
-            user_id: user.id,
-            created_at: columns.time("created_at", row.created_at)?,
-            expires_at: columns.time("expires_at", row.expires_at)?,
-        };
-        Ok(Some((session, user)))
+        Ok(true)
     }
 
-    /// Ends a session; whether there was one.
+    /// Gives a user another password, whatever it was, and ends all their sessions; whether there is such a user.
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
-    pub async fn end_user_session(&self, token: &SecretHash) -> Result<bool, StoreError> {
+    pub async fn set_password(
+        &self,
+        user: UserId,
+        new_hash: &str,
+        actor: Actor,
+        now: UnixMillis,
+    ) -> Result<bool, StoreError> {
         let tx = self.write().await?;
-        let delete = user_session::Entity::delete_by_id(hash_bytes(token));
-        let deleted = delete.exec(&tx).await.map_err(backend)?;
+        if !put_password(&tx, user, None, new_hash).await? {
+            return Ok(false);
+        }
+        user_sessions::end_all(&tx, user, None).await?;
+        let name = user_by_id(&tx, user.value()).await?.map(|user| user.name);
+        members::note(&tx, user, &actor, LogKind::PasswordSet, name, now).await?;
         tx.commit().await.map_err(backend)?;
-        Ok(deleted.rows_affected > 0)
+        Ok(true)
     }
 }
 
-pub(crate) async fn insert(tx: &Transaction, user: &UserRecord) -> Result<(), CreateUserError> {
+/// Writes the password first: whoever makes a session at the same time has the row locked, and its session is there to
+/// be ended, or waits and finds another password.
+async fn put_password(
+    tx: &Transaction,
+    user: UserId,
+    old_hash: Option<&str>,
+    new_hash: &str,
+) -> Result<bool, StoreError> {
+    let row = app_user::ActiveModel {
+        password_hash: Set(new_hash.to_owned()),
+        updated_at: Set(now_millis()),
+        ..Default::default()
+    };
+    let mut update = app_user::Entity::update_many().set(row).filter(app_user::Column::Id.eq(user.value()));
+    if let Some(old_hash) = old_hash {
+        update = update.filter(app_user::Column::PasswordHash.eq(old_hash));
+    }
+    Ok(update.exec(tx).await.map_err(backend)?.rows_affected == 1)
+}
+
+/// Writes an account, made for `org`, and no membership.
+pub(crate) async fn insert(tx: &Transaction, user: &UserRecord, org: OrgId) -> Result<(), CreateUserError> {
     let row = app_user::Model {
         id: user.id.value(),
-        org_id: user.org_id.value(),
+        org_id: org.value(),
         name: user.name.to_lowercase(),
         password_hash: user.password_hash.clone(),
         created_at: user.created_at.value(),
@@ -178,11 +164,10 @@ pub(crate) async fn user_by_id<C: ConnectionTrait>(
     found.map(user).transpose()
 }
 
-fn user(row: app_user::Model) -> Result<UserRecord, StoreError> {
+pub(crate) fn user(row: app_user::Model) -> Result<UserRecord, StoreError> {
     let columns = Columns("app_user");
     Ok(UserRecord {
         id: columns.id("id", row.id)?,
-        org_id: columns.id("org_id", row.org_id)?,
         name: row.name,
         password_hash: row.password_hash,
         created_at: columns.time("created_at", row.created_at)?,

@@ -77,6 +77,18 @@ suite! {
         user_api_keys_are_bounded_and_their_digits_unique
         the_activity_log_is_read_newest_first
         what_has_expired_is_forgotten;
+    organizations:
+        organizations_are_made_beside_the_first
+        a_name_is_taken_in_any_case_and_the_first_stays_first
+        an_operator_is_one_where_they_were_added
+        what_acts_for_an_organization_ends_with_the_membership
+        a_login_goes_on_in_another_organization
+        a_new_password_ends_logins
+        one_of_many_creations_of_a_name_wins
+        a_removal_beside_a_login_leaves_nothing_usable
+        a_new_password_beside_a_login_leaves_nothing_usable;
+    old_schema:
+        a_database_of_one_organization_is_found_again;
     agents:
         agents_are_listed_by_id
         enrollments_are_listed_with_their_agents;

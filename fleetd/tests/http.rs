@@ -310,7 +310,7 @@ async fn tls_is_served_with_the_configured_certificate() {
     let bench = Bench::with(config, directory).await;
     assert!(bench.server.set_up_link().unwrap().starts_with(&format!("https://{}/setup/", bench.address)));
     let server: http::Uri = format!("https://{}", bench.address).parse().unwrap();
-    let login = || fleet::LoginRequest { user_name: "alice".to_owned(), password: PASSWORD.to_owned() };
+    let login = || wire_support::login("alice", PASSWORD);
 
     let trusted = OperatorServiceClient::new(Channel::new(server.clone(), Some(trusting("ca.pem", b"h2"))));
     Refused::unauthenticated().judge("a call over TLS", &trusted.login(login()).await.unwrap_err());

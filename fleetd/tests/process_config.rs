@@ -181,7 +181,7 @@ async fn keys_that_are_not_the_organizations_are_refused_and_left_alone() {
         let fresh = format!("{}\n", "5a".repeat(32));
         fs::write(&path, &fresh).unwrap();
         let ended = start().ended().await.expect(USAGE);
-        assert_says(&ended, &[&format!("the {name} key in {}", keys.display()), "manifest"]);
+        assert_says(&ended, &[&format!("the {name} key {}", path.display()), "manifest"]);
         assert_unsaid(&ended, &right.trim()[..16]);
         assert_eq!(fs::read_to_string(&path).unwrap(), fresh, "it is left for a person to look at");
 

@@ -1015,6 +1015,10 @@ impl Validate for crate::fleet::v1::LoginRequest {
             let value = &self.password;
             path.field("password").chars(value, 1, 512)?;
         }
+        {
+            let value = &self.organization;
+            path.field("organization").chars(value, 0, 255)?;
+        }
         Ok(())
     }
 }
@@ -1026,6 +1030,61 @@ impl Validate for crate::fleet::v1::LoginResponse {
             }
             None => {}
         }
+        match &self.organization {
+            Some(value) => {
+                value.validate_at(&path.field("organization"))?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
+impl Validate for crate::fleet::v1::Organization {
+    fn validate_at(&self, _: &Path<'_>) -> Result<(), Violation> {
+        Ok(())
+    }
+}
+impl Validate for crate::fleet::v1::SelectOrganizationRequest {
+    fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
+        {
+            let value = &self.organization;
+            path.field("organization").chars(value, 1, 255)?;
+        }
+        Ok(())
+    }
+}
+impl Validate for crate::fleet::v1::SelectOrganizationResponse {
+    fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
+        match &self.expires_at {
+            Some(value) => {
+                path.field("expires_at").timestamp(value)?;
+            }
+            None => {}
+        }
+        match &self.organization {
+            Some(value) => {
+                value.validate_at(&path.field("organization"))?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
+impl Validate for crate::fleet::v1::ChangePasswordRequest {
+    fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
+        {
+            let value = &self.old_password;
+            path.field("old_password").chars(value, 1, 512)?;
+        }
+        {
+            let value = &self.new_password;
+            path.field("new_password").chars(value, 12, 512)?;
+        }
+        Ok(())
+    }
+}
+impl Validate for crate::fleet::v1::ChangePasswordResponse {
+    fn validate_at(&self, _: &Path<'_>) -> Result<(), Violation> {
         Ok(())
     }
 }
@@ -1045,7 +1104,12 @@ impl Validate for crate::fleet::v1::WhoAmIRequest {
     }
 }
 impl Validate for crate::fleet::v1::WhoAmIResponse {
-    fn validate_at(&self, _: &Path<'_>) -> Result<(), Violation> {
+    fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
+        for (index, item) in self.organizations.iter().enumerate() {
+            let parent = path.field("organizations");
+            let at = parent.index(index);
+            item.validate_at(&at)?;
+        }
         Ok(())
     }
 }
@@ -1546,6 +1610,35 @@ pub(crate) fn validate_by_name(name: &str, bytes: &[u8]) -> Result<(), Violation
         }
         "fleet.v1.LoginResponse" => {
             <crate::fleet::v1::LoginResponse as ::prost::Message>::decode(bytes)
+                .expect("protobuf")
+                .validate()
+        }
+        "fleet.v1.Organization" => {
+            <crate::fleet::v1::Organization as ::prost::Message>::decode(bytes)
+                .expect("protobuf")
+                .validate()
+        }
+        "fleet.v1.SelectOrganizationRequest" => {
+            <crate::fleet::v1::SelectOrganizationRequest as ::prost::Message>::decode(
+                    bytes,
+                )
+                .expect("protobuf")
+                .validate()
+        }
+        "fleet.v1.SelectOrganizationResponse" => {
+            <crate::fleet::v1::SelectOrganizationResponse as ::prost::Message>::decode(
+                    bytes,
+                )
+                .expect("protobuf")
+                .validate()
+        }
+        "fleet.v1.ChangePasswordRequest" => {
+            <crate::fleet::v1::ChangePasswordRequest as ::prost::Message>::decode(bytes)
+                .expect("protobuf")
+                .validate()
+        }
+        "fleet.v1.ChangePasswordResponse" => {
+            <crate::fleet::v1::ChangePasswordResponse as ::prost::Message>::decode(bytes)
                 .expect("protobuf")
                 .validate()
         }

@@ -926,6 +926,10 @@ pub struct LoginRequest {
     pub user_name: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub password: ::prost::alloc::string::String,
+    /// The organization to act for, by id or by name in whatever case; an id goes before a name. Empty for the one that
+    /// the operator has belonged to the longest.
+    #[prost(string, tag = "3")]
+    pub organization: ::prost::alloc::string::String,
 }
 #[derive(::prost_reflect::ReflectMessage)]
 #[prost_reflect(
@@ -940,7 +944,72 @@ pub struct LoginResponse {
     pub session_token: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// What the token acts for.
+    #[prost(message, optional, tag = "3")]
+    pub organization: ::core::option::Option<Organization>,
 }
+/// An organization that an operator belongs to.
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    message_name = "fleet.v1.Organization",
+    descriptor_pool = "crate::DESCRIPTORS"
+)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Organization {
+    #[prost(int64, tag = "1")]
+    pub org_id: i64,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    message_name = "fleet.v1.SelectOrganizationRequest",
+    descriptor_pool = "crate::DESCRIPTORS"
+)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SelectOrganizationRequest {
+    /// By id or by name in whatever case; an id goes before a name.
+    #[prost(string, tag = "1")]
+    pub organization: ::prost::alloc::string::String,
+}
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    message_name = "fleet.v1.SelectOrganizationResponse",
+    descriptor_pool = "crate::DESCRIPTORS"
+)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct SelectOrganizationResponse {
+    /// 43 base64url characters, for `Authorization: Bearer`.
+    #[prost(string, tag = "1")]
+    pub session_token: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub expires_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// What the token acts for.
+    #[prost(message, optional, tag = "3")]
+    pub organization: ::core::option::Option<Organization>,
+}
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    message_name = "fleet.v1.ChangePasswordRequest",
+    descriptor_pool = "crate::DESCRIPTORS"
+)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct ChangePasswordRequest {
+    #[prost(string, tag = "1")]
+    pub old_password: ::prost::alloc::string::String,
+    /// 12 to 512 characters.
+    #[prost(string, tag = "2")]
+    pub new_password: ::prost::alloc::string::String,
+}
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    message_name = "fleet.v1.ChangePasswordResponse",
+    descriptor_pool = "crate::DESCRIPTORS"
+)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChangePasswordResponse {}
 #[derive(::prost_reflect::ReflectMessage)]
 #[prost_reflect(
     message_name = "fleet.v1.LogoutRequest",
@@ -967,7 +1036,7 @@ pub struct WhoAmIRequest {}
     message_name = "fleet.v1.WhoAmIResponse",
     descriptor_pool = "crate::DESCRIPTORS"
 )]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WhoAmIResponse {
     #[prost(int64, tag = "1")]
     pub user_id: i64,
@@ -980,6 +1049,10 @@ pub struct WhoAmIResponse {
     /// The 8 digits of the api_key that makes the call; empty for a login.
     #[prost(string, tag = "5")]
     pub api_key_digits: ::prost::alloc::string::String,
+    /// All organizations of the operator, the one that they have belonged to the longest first. With an api_key the one
+    /// alone that it acts for.
+    #[prost(message, repeated, tag = "6")]
+    pub organizations: ::prost::alloc::vec::Vec<Organization>,
 }
 #[derive(::prost_reflect::ReflectMessage)]
 #[prost_reflect(
@@ -1124,7 +1197,8 @@ pub struct Activity {
     pub detail: ::prost::alloc::string::String,
 }
 /// Operators' accounts. SetUp and Login carry their own credentials; every other call needs `Authorization: Bearer`
-/// with the token of a login or an operator's api_key.
+/// with the token of a login or an operator's api_key. An operator may belong to several organizations; a login's token
+/// and an api_key act for exactly one.
 #[cfg(feature = "server")]
 pub trait OperatorService: Send + Sync + 'static {
     /// Makes the organization and its first operator, once, with the token of the set-up link.
@@ -1142,6 +1216,23 @@ pub trait OperatorService: Send + Sync + 'static {
         request: LoginRequest,
     ) -> impl ::core::future::Future<
         Output = Result<LoginResponse, crate::rpc::Status>,
+    > + Send;
+    /// Goes on in another of the operator's organizations, without a password: answers a new token that acts for it and
+    /// ends the login that makes the call. The new token ends when the old one would have. An api_key cannot.
+    fn select_organization(
+        &self,
+        context: crate::rpc::Context,
+        request: SelectOrganizationRequest,
+    ) -> impl ::core::future::Future<
+        Output = Result<SelectOrganizationResponse, crate::rpc::Status>,
+    > + Send;
+    /// Ends all other logins of the operator, in every organization. Their api_keys stay. An api_key cannot.
+    fn change_password(
+        &self,
+        context: crate::rpc::Context,
+        request: ChangePasswordRequest,
+    ) -> impl ::core::future::Future<
+        Output = Result<ChangePasswordResponse, crate::rpc::Status>,
     > + Send;
     /// Ends the login that makes the call. An api_key is revoked instead.
     fn logout(
@@ -1223,6 +1314,18 @@ impl<T: OperatorService> glue::Dispatcher for OperatorServiceServer<T> {
                     glue::MethodDescriptor::unary(false)
                         .with_spec(spec_operator_service::OPERATOR_SERVICE_LOGIN)
                 }
+                "fleet.v1.OperatorService/SelectOrganization" => {
+                    glue::MethodDescriptor::unary(false)
+                        .with_spec(
+                            spec_operator_service::OPERATOR_SERVICE_SELECT_ORGANIZATION,
+                        )
+                }
+                "fleet.v1.OperatorService/ChangePassword" => {
+                    glue::MethodDescriptor::unary(false)
+                        .with_spec(
+                            spec_operator_service::OPERATOR_SERVICE_CHANGE_PASSWORD,
+                        )
+                }
                 "fleet.v1.OperatorService/Logout" => {
                     glue::MethodDescriptor::unary(false)
                         .with_spec(spec_operator_service::OPERATOR_SERVICE_LOGOUT)
@@ -1280,6 +1383,28 @@ impl<T: OperatorService> glue::Dispatcher for OperatorServiceServer<T> {
                     let request = glue::decode(&request.encoded()?, format, true)?;
                     let response = service
                         .login(glue::context(context), request)
+                        .await
+                        .map_err(glue::error)?;
+                    glue::encode(response, format)
+                })
+            }
+            "fleet.v1.OperatorService/SelectOrganization" => {
+                let service = ::std::sync::Arc::clone(&self.0);
+                Box::pin(async move {
+                    let request = glue::decode(&request.encoded()?, format, true)?;
+                    let response = service
+                        .select_organization(glue::context(context), request)
+                        .await
+                        .map_err(glue::error)?;
+                    glue::encode(response, format)
+                })
+            }
+            "fleet.v1.OperatorService/ChangePassword" => {
+                let service = ::std::sync::Arc::clone(&self.0);
+                Box::pin(async move {
+                    let request = glue::decode(&request.encoded()?, format, true)?;
+                    let response = service
+                        .change_password(glue::context(context), request)
                         .await
                         .map_err(glue::error)?;
                     glue::encode(response, format)
@@ -1398,6 +1523,16 @@ mod spec_operator_service {
             glue::StreamType::Unary,
         )
         .with_idempotency_level(glue::IdempotencyLevel::Unknown);
+    pub(super) const OPERATOR_SERVICE_SELECT_ORGANIZATION: glue::Spec = glue::Spec::server(
+            "/fleet.v1.OperatorService/SelectOrganization",
+            glue::StreamType::Unary,
+        )
+        .with_idempotency_level(glue::IdempotencyLevel::Unknown);
+    pub(super) const OPERATOR_SERVICE_CHANGE_PASSWORD: glue::Spec = glue::Spec::server(
+            "/fleet.v1.OperatorService/ChangePassword",
+            glue::StreamType::Unary,
+        )
+        .with_idempotency_level(glue::IdempotencyLevel::Unknown);
     pub(super) const OPERATOR_SERVICE_LOGOUT: glue::Spec = glue::Spec::server(
             "/fleet.v1.OperatorService/Logout",
             glue::StreamType::Unary,
@@ -1459,6 +1594,31 @@ impl OperatorServiceClient {
         request: LoginRequest,
     ) -> Result<LoginResponse, crate::rpc::Status> {
         self.0.unary(spec_operator_service::OPERATOR_SERVICE_LOGIN, request).await
+    }
+    /// Goes on in another of the operator's organizations, without a password: answers a new token that acts for it and
+    /// ends the login that makes the call. The new token ends when the old one would have. An api_key cannot.
+    ///
+    /// # Errors
+    /// [`Status`](crate::rpc::Status).
+    pub async fn select_organization(
+        &self,
+        request: SelectOrganizationRequest,
+    ) -> Result<SelectOrganizationResponse, crate::rpc::Status> {
+        self.0
+            .unary(spec_operator_service::OPERATOR_SERVICE_SELECT_ORGANIZATION, request)
+            .await
+    }
+    /// Ends all other logins of the operator, in every organization. Their api_keys stay. An api_key cannot.
+    ///
+    /// # Errors
+    /// [`Status`](crate::rpc::Status).
+    pub async fn change_password(
+        &self,
+        request: ChangePasswordRequest,
+    ) -> Result<ChangePasswordResponse, crate::rpc::Status> {
+        self.0
+            .unary(spec_operator_service::OPERATOR_SERVICE_CHANGE_PASSWORD, request)
+            .await
     }
     /// Ends the login that makes the call. An api_key is revoked instead.
     ///
@@ -1530,9 +1690,11 @@ impl OperatorServiceClient {
     }
 }
 /// Every procedure of the service, as `package.Service/Method`.
-pub const OPERATOR_SERVICE_PROCEDURES: [&str; 8] = [
+pub const OPERATOR_SERVICE_PROCEDURES: [&str; 10] = [
     "fleet.v1.OperatorService/SetUp",
     "fleet.v1.OperatorService/Login",
+    "fleet.v1.OperatorService/SelectOrganization",
+    "fleet.v1.OperatorService/ChangePassword",
     "fleet.v1.OperatorService/Logout",
     "fleet.v1.OperatorService/WhoAmI",
     "fleet.v1.OperatorService/CreateApiKey",
@@ -1552,6 +1714,7 @@ impl ::core::fmt::Debug for LoginRequest {
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
         f.debug_struct("LoginRequest")
             .field("user_name", &self.user_name)
+            .field("organization", &self.organization)
             .finish_non_exhaustive()
     }
 }
@@ -1559,7 +1722,21 @@ impl ::core::fmt::Debug for LoginResponse {
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
         f.debug_struct("LoginResponse")
             .field("expires_at", &self.expires_at)
+            .field("organization", &self.organization)
             .finish_non_exhaustive()
+    }
+}
+impl ::core::fmt::Debug for SelectOrganizationResponse {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("SelectOrganizationResponse")
+            .field("expires_at", &self.expires_at)
+            .field("organization", &self.organization)
+            .finish_non_exhaustive()
+    }
+}
+impl ::core::fmt::Debug for ChangePasswordRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ChangePasswordRequest").finish_non_exhaustive()
     }
 }
 impl ::core::fmt::Debug for CreateApiKeyResponse {

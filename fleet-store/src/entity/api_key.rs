@@ -16,6 +16,7 @@ pub struct Model {
     pub last_used_at: Option<i64>,
     pub created_at: i64,
     pub updated_at: i64,
+    pub membership_id: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -1,4 +1,4 @@
-//! An operator's account.
+//! An operator's account. `org_id` is the organization that it was made for; what it may act for are its memberships.
 
 use sea_orm::entity::prelude::*;
 

@@ -14,6 +14,7 @@ pub(crate) mod app_user;
 pub(crate) mod device;
 pub(crate) mod event;
 pub(crate) mod manifest;
+pub(crate) mod membership;
 pub(crate) mod organization;
 pub(crate) mod pending_enrollment;
 pub(crate) mod telemetry;

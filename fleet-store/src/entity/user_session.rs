@@ -11,6 +11,7 @@ pub struct Model {
     pub expires_at: i64,
     pub created_at: i64,
     pub updated_at: i64,
+    pub membership_id: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -27,7 +27,7 @@ impl MigrationTrait for Step {
     }
 }
 
-fn dialect(statement: &str, backend: DbBackend) -> String {
+pub(super) fn dialect(statement: &str, backend: DbBackend) -> String {
     let sqlite = backend == DbBackend::Sqlite;
     let (serial, int, real, bytes, end) = if sqlite {
         ("INTEGER PRIMARY KEY AUTOINCREMENT", "INTEGER", "REAL", "BLOB", " STRICT")

@@ -11,8 +11,9 @@ use fleet_core::store::{
 };
 use fleet_core::time::UnixMillis;
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect, QueryTrait, UpdateResult,
+    ActiveValue::{NotSet, Set},
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, UpdateResult,
 };
 
 use super::{agent as agent_write, rows};
@@ -117,6 +118,9 @@ async fn put_organization(
         version: Set(version.value()),
         created_at: Set(put.record.created_at.value()),
         updated_at: Set(now),
+        // Given by `Store::set_up` and `Store::create_organization`, and kept.
+        number: NotSet,
+        name_key: NotSet,
     };
     match put.expected {
         None => {
@@ -226,6 +230,7 @@ fn agent_api_key_row(key: &AgentApiKeyRecord, now: i64) -> api_key::Model {
         last_used_at: None,
         created_at: key.created_at.value(),
         updated_at: now,
+        membership_id: None,
     }
 }
 

@@ -15,11 +15,14 @@ use fleet_core::store::{
 };
 use fleet_core::telemetry::{Event, EventKind, MinerStatus};
 use fleet_core::time::{Clock as _, UnixMillis};
-use fleet_store::{Fault, Guard, LogEntry, LogKind, Selection, Store, Upload, UploadKind, UserSessionRecord};
+use fleet_store::{
+    Account, Fault, Guard, LogEntry, LogKind, Selection, Store, Upload, UploadKind, UserRecord,
+    UserSessionRecord,
+};
 
 use crate::support::Databases;
 use crate::support::bench::{Bench, Operation, nothing_ever, operation, whole_or_nothing};
-use crate::support::fixture::{Fixture, Peer, founding, mac, sample};
+use crate::support::fixture::{Fixture, Peer, founding, founding_of, mac, sample};
 use crate::support::server::{Enrolled, Server};
 
 /// A store that keeps a flow's change to itself instead of committing it.
@@ -249,7 +252,14 @@ async fn own_devices(server: &Server, guard: &Guard, number: u8) {
 /// Everything else that writes.
 #[derive(Debug, Clone, Copy)]
 enum Write {
-    CreateUser,
+    AddMember,
+    AddNewMember,
+    RemoveMember,
+    CreateOrganization,
+    SelectOrganization,
+    ChangePassword,
+    SetPassword,
+    LogOfUser,
     CreateUserSession,
     EndUserSession,
     CreateUserApiKey,
@@ -267,7 +277,14 @@ enum Write {
 }
 
 const WRITES: &[Write] = &[
-    Write::CreateUser,
+    Write::AddMember,
+    Write::AddNewMember,
+    Write::RemoveMember,
+    Write::CreateOrganization,
+    Write::SelectOrganization,
+    Write::ChangePassword,
+    Write::SetPassword,
+    Write::LogOfUser,
     Write::CreateUserSession,
     Write::EndUserSession,
     Write::CreateUserApiKey,
@@ -301,19 +318,85 @@ pub async fn every_other_write_is_whole_or_nothing(on: &Databases) {
 async fn operation_of(f: &Fixture, write: Write, name: &str, fault: Fault) -> Operation {
     let (org, now, later) = (f.org, f.now, f.later(10));
     match write {
-        Write::CreateUser => {
-            let user = f.user_record(name);
-            operation(move |store| with(store, user.clone(), async |s, user| s.create_user(user).await))
+        Write::AddMember => {
+            let other = f.organization(1000 + fault as i64, name, &f.user(&format!("{name}-1")).await).await;
+            let user = Account::Existing(f.user(name).await.id);
+            operation(move |store| {
+                with(store, user.clone(), async move |s, user| {
+                    s.add_member(other, user, Actor::System, now).await
+                })
+            })
+        }
+        Write::AddNewMember => {
+            let user = Account::New(f.user_record(name));
+            operation(move |store| {
+                with(store, user.clone(), async move |s, user| {
+                    s.add_member(org, user, Actor::System, now).await
+                })
+            })
+        }
+        Write::RemoveMember => {
+            let (user, _) = signed_in(f, name).await;
+            f.store.create_user_api_key(f.user_api_key(&user)).await.unwrap();
+            let user = user.id;
+            operation(move |store: Store| async move {
+                assert!(store.remove_member(org, user, Actor::System, now).await?);
+                Ok::<_, StoreError>(())
+            })
+        }
+        Write::CreateOrganization => {
+            let change = founding_of(&f.store, 2000 + fault as i64, name).await;
+            let user = Account::New(f.user_record(name));
+            operation(move |store| {
+                with(store, (change.clone(), user.clone()), async |s, (change, user)| {
+                    s.create_organization(change, user, Actor::System).await
+                })
+            })
+        }
+        Write::SelectOrganization => {
+            let (user, session) = signed_in(f, name).await;
+            let other = f.organization(3000 + fault as i64, name, &user).await;
+            let (token, next) = (session.token, f.user_session(&user).token);
+            operation(
+                move |store: Store| async move { store.select_organization(&token, next, other, now).await },
+            )
+        }
+        Write::ChangePassword | Write::SetPassword => {
+            let (user, session) = signed_in(f, name).await;
+            f.store.create_user_session(f.user_session(&user), &user.password_hash).await.unwrap();
+            let is_change = matches!(write, Write::ChangePassword);
+            let (old, token, user) = (user.password_hash, session.token, user.id);
+            operation(move |store| {
+                with(store, old.clone(), async move |s, old| {
+                    let done = if is_change {
+                        s.change_password(user, &old, "new", &token, now).await?
+                    } else {
+                        s.set_password(user, "new", Actor::System, now).await?
+                    };
+                    assert!(done);
+                    Ok::<_, StoreError>(())
+                })
+            })
+        }
+        Write::LogOfUser => {
+            let user = f.user(name).await;
+            f.organization(4000 + fault as i64, name, &user).await;
+            let (user, kind) = (user.id, LogKind::LoginFailed);
+            operation(move |store: Store| async move {
+                store.log_of_user(user, Actor::System, kind, None, now).await
+            })
         }
         Write::CreateUserSession => {
-            let session = user_session(f, name).await;
+            let user = f.user(name).await;
+            let session = f.user_session(&user);
             operation(move |store| {
-                with(store, session.clone(), async |s, session| s.create_user_session(session).await)
+                with(store, (session.clone(), user.clone()), async |s, (session, user)| {
+                    s.create_user_session(session, &user.password_hash).await
+                })
             })
         }
         Write::EndUserSession => {
-            let session = user_session(f, name).await;
-            f.store.create_user_session(session.clone()).await.unwrap();
+            let (_, session) = signed_in(f, name).await;
             let token = session.token;
             operation(move |store: Store| async move { store.end_user_session(&token).await })
         }
@@ -415,7 +498,7 @@ async fn operation_of(f: &Fixture, write: Write, name: &str, fault: Fault) -> Op
             let end = f.later(3600);
             while f.store.expire(end).await.unwrap() > 0 {}
             f.peer(name).await;
-            f.store.create_user_session(user_session(f, name).await).await.unwrap();
+            signed_in(f, name).await;
             operation(move |store: Store| async move { store.expire(end).await })
         }
     }
@@ -426,14 +509,12 @@ async fn with<V, R>(store: Store, value: V, write: impl AsyncFnOnce(Store, V) ->
     write(store, value).await
 }
 
-async fn user_session(f: &Fixture, name: &str) -> UserSessionRecord {
+/// An operator with a session.
+async fn signed_in(f: &Fixture, name: &str) -> (UserRecord, UserSessionRecord) {
     let user = f.user(name).await;
-    UserSessionRecord {
-        token: f.user_api_key(&user).hash,
-        user_id: user.id,
-        created_at: f.now,
-        expires_at: f.later(60),
-    }
+    let session = f.user_session(&user);
+    f.store.create_user_session(session.clone(), &user.password_hash).await.unwrap();
+    (user, session)
 }
 
 /// An agent that owns two devices.
@@ -476,6 +557,17 @@ pub async fn a_refused_change_leaves_nothing_whatever_fails(on: &Databases) {
         async move { store.commit(change).await }
     });
     nothing_ever("a refused change", &bench, &commit).await;
+
+    // An organization whose name is taken, which its last writes find out.
+    let user = f.user("alice").await;
+    f.organization(5000, "Taken", &user).await;
+    let founding = founding_of(&f.store, 5001, "TAKEN").await;
+    let create = operation(move |store| {
+        with(store, (founding.clone(), Account::Existing(user.id)), async |s, (change, user)| {
+            s.create_organization(change, user, Actor::System).await
+        })
+    });
+    nothing_ever("an organization of a name that is taken", &bench, &create).await;
     bench.close().await;
 }
 
@@ -488,7 +580,6 @@ pub async fn a_set_up_that_fails_leaves_nothing(on: &Databases) {
         let change = founding(&store).await;
         let user = fleet_store::UserRecord {
             id: fleet_core::id::UserId::new(9).unwrap(),
-            org_id: OrgId::new(4).unwrap(),
             name: "alice".to_owned(),
             password_hash: "$argon2id$secret".to_owned(),
             created_at: UnixMillis::new(1).unwrap(),

@@ -1,20 +1,19 @@
 //! Set-up, operators, their sessions and api_keys, and the activity log.
 
-use fleet_core::code::{SecretHash, SessionToken};
+use fleet_core::code::SecretHash;
 use fleet_core::id::{EnrollmentId, OrgId, UserId};
 use fleet_core::store::{Activity, ActivityKind, Actor, Changeset};
 use fleet_store::{
-    CreateApiKeyError, CreateUserError, LogEntry, LogKind, MAX_USER_API_KEYS, SetUpError, UserApiKeyRecord,
-    UserRecord, UserSessionRecord,
+    Account, AddMemberError, CreateApiKeyError, CreateSessionError, LogEntry, LogKind, MAX_USER_API_KEYS,
+    SetUpError, UserApiKeyRecord, UserRecord, UserSessionRecord,
 };
 
 use crate::support::Databases;
 use crate::support::fixture::{Fixture, at, founding};
 
-fn first_user(org_id: OrgId) -> UserRecord {
+fn first_user() -> UserRecord {
     UserRecord {
         id: UserId::new(1).unwrap(),
-        org_id,
         name: "Admin".to_owned(),
         password_hash: "$argon2id$secret".to_owned(),
         created_at: at(1),
@@ -26,12 +25,12 @@ pub async fn an_installation_is_set_up_once(on: &Databases) {
     assert!(store.organization().await.unwrap().is_none());
     let change = founding(&store).await;
     let founded = change.organization.clone().unwrap().record;
-    store.set_up(change.clone(), first_user(founded.id)).await.unwrap();
+    store.set_up(change.clone(), first_user()).await.unwrap();
     let held = store.organization().await.unwrap().unwrap();
     assert_eq!(held.record, founded);
     let admin = store.user_by_name("admin").await.unwrap().unwrap();
-    assert_eq!(admin, UserRecord { name: "admin".to_owned(), ..first_user(founded.id) });
-    let again = store.set_up(change, first_user(founded.id)).await;
+    assert_eq!(admin, UserRecord { name: "admin".to_owned(), ..first_user() });
+    let again = store.set_up(change, first_user()).await;
     assert!(matches!(again, Err(SetUpError::AlreadySetUp)), "{again:?}");
     let log = store.activity(founded.id, None, 10).await.unwrap();
     assert_eq!(log.len(), 1, "the founding line, once");
@@ -41,11 +40,14 @@ pub async fn a_set_up_is_whole_or_nothing(on: &Databases) {
     let store = on.store().await;
     let change = founding(&store).await;
     let org_id = change.organization.as_ref().unwrap().record.id;
-    let elsewhere = first_user(OrgId::new(999).unwrap());
-    assert!(matches!(store.set_up(change.clone(), elsewhere).await, Err(SetUpError::Store(_))));
+    // The last that is written of the change does not fit the rest.
+    let mut astray = change.clone();
+    astray.activity[0].org_id = OrgId::new(999).unwrap();
+    assert!(matches!(store.set_up(astray, first_user()).await, Err(SetUpError::Store(_))));
     assert!(store.organization().await.unwrap().is_none(), "the organization was stored");
     assert!(store.user_by_name("admin").await.unwrap().is_none());
-    store.set_up(change, first_user(org_id)).await.unwrap();
+    store.set_up(change, first_user()).await.unwrap();
+    assert_eq!(store.memberships(first_user().id).await.unwrap()[0].org_id, org_id);
 }
 
 pub async fn one_of_many_set_ups_wins(on: &Databases) {
@@ -53,10 +55,7 @@ pub async fn one_of_many_set_ups_wins(on: &Databases) {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..6 {
         let (store, change) = (store.clone(), founding(&store).await);
-        tasks.spawn(async move {
-            let org_id = change.organization.as_ref().unwrap().record.id;
-            store.set_up(change, first_user(org_id)).await
-        });
+        tasks.spawn(async move { store.set_up(change, first_user()).await });
     }
     let results = tasks.join_all().await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
@@ -66,8 +65,9 @@ pub async fn one_of_many_set_ups_wins(on: &Databases) {
 pub async fn a_login_name_is_unique_in_any_case(on: &Databases) {
     let f = Fixture::new(on).await;
     let alice = f.user("Alice").await;
-    let taken = f.store.create_user(f.user_record("ALICE")).await;
-    assert!(matches!(taken, Err(CreateUserError::NameTaken)), "{taken:?}");
+    let again = Account::New(f.user_record("ALICE"));
+    let taken = f.store.add_member(f.org, again, Actor::System, f.now).await;
+    assert!(matches!(taken, Err(AddMemberError::NameTaken)), "{taken:?}");
     let held = f.store.user_by_name("aLiCe").await.unwrap().unwrap();
     assert_eq!((held.id, held.name.as_str()), (alice.id, "alice"));
     assert_eq!(held.password_hash, alice.password_hash);
@@ -81,22 +81,22 @@ pub async fn a_login_name_is_unique_in_any_case(on: &Databases) {
 pub async fn a_user_session_ends_by_time_or_word(on: &Databases) {
     let f = Fixture::new(on).await;
     let user = f.user("alice").await;
-    let session = UserSessionRecord {
-        token: SessionToken::generate(&f.random).unwrap().hash(),
-        user_id: user.id,
-        created_at: f.now,
-        expires_at: f.later(60),
-    };
-    f.store.create_user_session(session.clone()).await.unwrap();
+    let session = f.user_session(&user);
+    let create =
+        async |session: UserSessionRecord| f.store.create_user_session(session, &user.password_hash).await;
+    create(session.clone()).await.unwrap();
     let found = f.store.user_by_session(&session.token, f.later(59)).await.unwrap();
-    assert_eq!(found, Some((session.clone(), user)));
+    assert_eq!(found, Some((session.clone(), user.clone())));
     assert_eq!(f.store.user_by_session(&session.token, f.later(60)).await.unwrap(), None, "expired");
     let unknown = SecretHash::from_bytes([1; 32]);
     assert_eq!(f.store.user_by_session(&unknown, f.now).await.unwrap(), None);
-    assert!(f.store.create_user_session(session.clone()).await.is_err(), "a token is used once");
+    assert!(
+        matches!(create(session.clone()).await, Err(CreateSessionError::Store(_))),
+        "a token is used once"
+    );
     let nobody = UserId::new(1).unwrap();
     let orphan = UserSessionRecord { token: unknown, user_id: nobody, ..session.clone() };
-    assert!(f.store.create_user_session(orphan).await.is_err(), "a session is somebody's");
+    assert!(matches!(create(orphan).await, Err(CreateSessionError::Outdated)), "a session is somebody's");
     assert!(f.store.end_user_session(&session.token).await.unwrap());
     assert!(!f.store.end_user_session(&session.token).await.unwrap());
     assert_eq!(f.store.user_by_session(&session.token, f.now).await.unwrap(), None, "ended");
@@ -148,7 +148,7 @@ pub async fn user_api_keys_are_bounded_and_their_digits_unique(on: &Databases) {
     assert!(matches!(taken, Err(CreateApiKeyError::DigitsTaken)), "{taken:?}");
     let nobody = UserApiKeyRecord { user_id: UserId::new(1).unwrap(), ..f.user_api_key(&bob) };
     let refused = f.store.create_user_api_key(nobody).await;
-    assert!(matches!(refused, Err(CreateApiKeyError::NoUser { .. })), "{refused:?}");
+    assert!(matches!(refused, Err(CreateApiKeyError::NotMember)), "{refused:?}");
     for _ in 1..MAX_USER_API_KEYS - 1 {
         f.store.create_user_api_key(f.user_api_key(&alice)).await.unwrap();
     }
@@ -206,13 +206,8 @@ pub async fn what_has_expired_is_forgotten(on: &Databases) {
     let user = f.user("alice").await;
     f.peer("a").await;
     for seconds in [10, 20] {
-        let session = UserSessionRecord {
-            token: SessionToken::generate(&f.random).unwrap().hash(),
-            user_id: user.id,
-            created_at: f.now,
-            expires_at: f.later(seconds),
-        };
-        f.store.create_user_session(session).await.unwrap();
+        let session = UserSessionRecord { expires_at: f.later(seconds), ..f.user_session(&user) };
+        f.store.create_user_session(session, &user.password_hash).await.unwrap();
     }
     assert_eq!(f.store.expire(f.later(9)).await.unwrap(), 0);
     assert_eq!(f.store.expire(f.later(10)).await.unwrap(), 1);

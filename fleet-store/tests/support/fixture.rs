@@ -19,7 +19,8 @@ use fleet_core::telemetry::{BoardSample, Discovery, Event, EventKind, MinerStatu
 use fleet_core::testing::{SeededRandom, VirtualClock, World};
 use fleet_core::time::{Clock, UnixMillis};
 use fleet_store::{
-    DeviceFilter, Guard, Paired, Selection, Store, Stored, Upload, UserApiKeyRecord, UserRecord,
+    Account, DeviceFilter, Guard, Paired, Selection, Store, Stored, Upload, UserApiKeyRecord, UserRecord,
+    UserSessionRecord,
 };
 
 use super::{Databases, Empty};
@@ -67,6 +68,11 @@ impl Peer {
 
 /// What founds an organization on an empty store.
 pub async fn founding(store: &Store) -> Changeset {
+    founding_of(store, 4, "Acme").await
+}
+
+/// What founds this organization.
+pub async fn founding_of(store: &Store, id: i64, name: &str) -> Changeset {
     let random = Arc::new(SeededRandom::new(5));
     let keys = ServerKeys::managed(
         Arc::new(RootSecretKey::generate(random.as_ref()).unwrap()),
@@ -75,8 +81,8 @@ pub async fn founding(store: &Store) -> Changeset {
     let clock = Arc::new(VirtualClock::default());
     let driver = ServerDriver::new(Arc::new(store.clone()), clock, random, keys, Policy::default());
     let founding = Founding {
-        org_id: OrgId::new(4).unwrap(),
-        name: Name::new("Acme").unwrap(),
+        org_id: OrgId::new(id).unwrap(),
+        name: Name::new(name).unwrap(),
         recovery: None,
         actor: Actor::System,
     };
@@ -196,7 +202,6 @@ impl Fixture {
     pub fn user_record(&self, name: &str) -> UserRecord {
         UserRecord {
             id: UserId::random(&self.random).unwrap(),
-            org_id: self.org,
             name: name.to_owned(),
             password_hash: "$argon2id$secret".to_owned(),
             created_at: self.now,
@@ -205,8 +210,27 @@ impl Fixture {
 
     pub async fn user(&self, name: &str) -> UserRecord {
         let user = self.user_record(name);
-        self.store.create_user(user.clone()).await.unwrap();
-        user
+        self.store.add_member(self.org, Account::New(user.clone()), Actor::System, self.now).await.unwrap();
+        UserRecord { name: name.to_lowercase(), ..user }
+    }
+
+    /// Another organization beside the fixture's, with this user as its operator.
+    pub async fn organization(&self, id: i64, name: &str, operator: &UserRecord) -> OrgId {
+        let change = founding_of(&self.store, id, name).await;
+        let operator = Account::Existing(operator.id);
+        self.store.create_organization(change, operator, Actor::System).await.unwrap();
+        OrgId::new(id).unwrap()
+    }
+
+    /// A session of a user for the organization.
+    pub fn user_session(&self, user: &UserRecord) -> UserSessionRecord {
+        UserSessionRecord {
+            token: SessionToken::generate(&self.random).unwrap().hash(),
+            user_id: user.id,
+            org_id: self.org,
+            created_at: self.now,
+            expires_at: self.later(60),
+        }
     }
 
     pub fn user_api_key(&self, user: &UserRecord) -> UserApiKeyRecord {
@@ -216,6 +240,7 @@ impl Fixture {
             digits: key.digits().to_owned(),
             label: Name::new("ci").unwrap(),
             user_id: user.id,
+            org_id: self.org,
             created_at: self.now,
             expires_at: None,
             last_used_at: None,

@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0; 1 failure; 64 usage or configuration; 75 try again later; 77 not allowed.
 
+mod orgs;
+mod place;
 mod serve;
 
 use std::ffi::OsString;
@@ -11,7 +13,8 @@ use clap::{Parser, Subcommand};
 
 pub use crate::config::LogFormat;
 use crate::demo::DemoArgs;
-use crate::operator::OperatorCommand;
+use crate::operator::{OperatorCommand, OperatorError};
+use orgs::OrgsCommand;
 use serve::ServeArgs;
 
 /// Wrong use, as sysexits.h numbers it.
@@ -44,6 +47,9 @@ Start here:
 enum Command {
     #[command(flatten)]
     Operator(OperatorCommand),
+    /// Make, list and staff organizations, on the server's host; and go from one of yours to another
+    #[command(subcommand)]
+    Orgs(OrgsCommand),
     /// Run an agent: the same commands as fleet-agent
     Agent(fleet_agent::cli::AgentArgs),
     /// Show the whole of it with simulated miners, on this host alone
@@ -84,15 +90,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, logging: impl FnOnce(L
         None => serve::run(cli.serve, logging, &runtime),
         Some(Command::Operator(command)) => {
             logging(human("warn"));
-            runtime.block_on(async {
-                match command.run().await {
-                    Ok(()) => ExitCode::SUCCESS,
-                    Err(error) => {
-                        report(&error);
-                        error.exit_code()
-                    }
-                }
-            })
+            told(runtime.block_on(command.run()))
+        }
+        Some(Command::Orgs(command)) => {
+            logging(human("warn"));
+            told(runtime.block_on(command.run()))
         }
         Some(Command::Agent(args)) => {
             logging(human("info"));
@@ -106,6 +108,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, logging: impl FnOnce(L
     // A prompt that still waits for a line must not keep the process.
     runtime.shutdown_background();
     code
+}
+
+fn told(done: Result<(), OperatorError>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            error.exit_code()
+        }
+    }
 }
 
 /// An error and its causes, one line.

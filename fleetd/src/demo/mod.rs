@@ -237,8 +237,13 @@ async fn sign_in(server: &Server, url: &str) -> Result<(Operators, Zeroizing<Str
         password: password.to_string(),
     };
     client.set_up(set_up).await?;
-    let login =
-        client.login(LoginRequest { user_name: USER.to_owned(), password: password.to_string() }).await?;
+    let login = client
+        .login(LoginRequest {
+            user_name: USER.to_owned(),
+            password: password.to_string(),
+            ..LoginRequest::default()
+        })
+        .await?;
     let channel = channel.with_bearer(&login.session_token);
     let operators = Operators {
         admin: AgentAdminServiceClient::new(channel.clone()),

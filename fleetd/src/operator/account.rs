@@ -1,9 +1,10 @@
-//! Set-up, login, logout, and the activity log.
+//! Set-up, login, organizations, passwords, logout, and the activity log.
 
 use clap::Args;
 use fleet_agent::prompt;
 use fleet_proto::fleet::v1::{
-    ListActivityRequest, LoginRequest, LogoutRequest, SetUpRequest, WhoAmIRequest, WhoAmIResponse,
+    ChangePasswordRequest, ListActivityRequest, LoginRequest, LogoutRequest, SelectOrganizationRequest,
+    SetUpRequest, WhoAmIRequest, WhoAmIResponse,
 };
 use fleet_proto::rpc::{Code, Status};
 
@@ -60,7 +61,7 @@ impl SetupArgs {
 }
 
 /// A new password; at a terminal it is asked for twice.
-fn new_password() -> Result<zeroize::Zeroizing<String>, OperatorError> {
+pub(crate) fn new_password() -> Result<zeroize::Zeroizing<String>, OperatorError> {
     let password = prompt::secret("a password of at least 12 characters")?;
     if prompt::is_interactive() && *prompt::secret("the password again")? != *password {
         return Err(OperatorError::Usage("the two passwords differ".to_owned()));
@@ -79,6 +80,9 @@ pub struct LoginArgs {
     /// The login name; asked for if not given
     #[arg(long, value_name = "NAME", conflicts_with = "api_key")]
     user: Option<String>,
+    /// The organization to act for, by name or id; the one that you have belonged to the longest if not given
+    #[arg(long, value_name = "NAME", conflicts_with = "api_key")]
+    organization: Option<String>,
     /// Sign in with an api_key, which is asked for, instead of name and password
     #[arg(long)]
     api_key: bool,
@@ -94,7 +98,9 @@ impl LoginArgs {
         } else {
             let user_name = self.user.map_or_else(|| ask("Login name"), Ok)?;
             let password = prompt::secret("the password")?.to_string();
-            let answer = client.operator().login(LoginRequest { user_name, password }).await;
+            let organization = self.organization.unwrap_or_default();
+            let request = LoginRequest { user_name, password, organization };
+            let answer = client.operator().login(request).await;
             answer.map_err(|status| wrong(status, "the name or the password is wrong"))?.session_token
         };
         let who = client.with_token(&token).operator().who_am_i(WhoAmIRequest {}).await;
@@ -112,13 +118,63 @@ fn wrong(status: Status, text: &str) -> OperatorError {
     }
 }
 
+/// `fleetd orgs use`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UseArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The organization, by name or id
+    organization: String,
+}
+
+impl UseArgs {
+    pub(crate) async fn run(self) -> Result<(), OperatorError> {
+        let connect = &self.common.connect;
+        let directory = connect.directory()?;
+        let server = directory.load()?.ok_or(OperatorError::NotSignedIn)?.server.clone();
+        let request = SelectOrganizationRequest { organization: self.organization };
+        let selected = connect.signed_in()?.operator().select_organization(request).await?;
+        directory.save(&Session { server: server.clone(), token: selected.session_token.clone() })?;
+        let (client, _) = connect.connect(&server)?;
+        let who = client.with_token(&selected.session_token).operator().who_am_i(WhoAmIRequest {}).await?;
+        if self.common.json {
+            return say_json(&who);
+        }
+        say(signed_in(&who, &server))
+    }
+}
+
+/// `fleetd passwd`.
+#[derive(Debug, Clone, Args)]
+pub struct PasswdArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+impl PasswdArgs {
+    pub(super) async fn run(self) -> Result<(), OperatorError> {
+        let client = self.connect.signed_in()?;
+        let old_password = prompt::secret("the old password")?.to_string();
+        let new_password = new_password()?.to_string();
+        client.operator().change_password(ChangePasswordRequest { old_password, new_password }).await?;
+        say("the password is changed; your other logins have ended, your api_keys have not")
+    }
+}
+
 fn signed_in(who: &WhoAmIResponse, server: &str) -> String {
     let by = if who.api_key_digits.is_empty() {
         String::new()
     } else {
         format!(" by api_key {}", who.api_key_digits)
     };
-    format!("{}{by}, {}, at {server}", who.user_name, who.organization)
+    let others: Vec<_> = who.organizations.iter().filter(|one| one.org_id != who.org_id).collect();
+    let also = if others.is_empty() {
+        String::new()
+    } else {
+        let names: Vec<_> = others.iter().map(|one| one.name.as_str()).collect();
+        format!("\nalso in: {}", names.join(", "))
+    };
+    format!("{}{by}, {}, at {server}{also}", who.user_name, who.organization)
 }
 
 /// `fleetd logout`.

@@ -12,6 +12,7 @@ use fleet_proto::fleet::v1::{DeviceServiceClient, OperatorServiceClient, Telemet
 use fleet_proto::rpc::Code;
 
 use super::session::{ConfigDir, Session, SessionError};
+use crate::server::host::HostError;
 
 /// Where the server is and how it is trusted.
 #[derive(Debug, Clone, Args)]
@@ -55,6 +56,9 @@ pub enum OperatorError {
     /// An answer cannot be told in JSON.
     #[error("the answer cannot be told in JSON")]
     Json(#[from] serde_json::Error),
+    /// What whoever administers the host wanted was not done.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// What was asked for is not there, or not clear.
     #[error("{0}")]
     Usage(String),
@@ -73,7 +77,8 @@ impl OperatorError {
                 ..
             }) => 75,
             Self::Call(Status { code: Code::InvalidArgument, .. }) => 64,
-            Self::Call(_) => 1,
+            Self::Host(error) if error.is_usage() => 64,
+            Self::Call(_) | Self::Host(_) => 1,
             Self::Session(_) | Self::Prompt(_) | Self::Io(_) | Self::Json(_) => 1,
         })
     }

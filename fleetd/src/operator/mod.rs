@@ -14,9 +14,11 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
+use fleet_core::time::UnixMillis;
 use fleet_proto::convert::millis;
 use prost_types::Timestamp;
 
+pub(crate) use account::{UseArgs, new_password};
 pub use client::{ConnectArgs, OperatorError};
 pub use devices::device_table;
 
@@ -33,6 +35,8 @@ pub enum OperatorCommand {
     Logout(account::LogoutArgs),
     /// Say who is signed in, and where
     Whoami(Common),
+    /// Change your password; ends your other logins
+    Passwd(account::PasswdArgs),
     /// Enroll, list, confirm and revoke agents
     #[command(subcommand)]
     Agents(agents::AgentsCommand),
@@ -67,6 +71,7 @@ impl OperatorCommand {
             Self::Login(args) => args.run().await,
             Self::Logout(args) => args.run().await,
             Self::Whoami(common) => account::whoami(&common).await,
+            Self::Passwd(args) => args.run().await,
             Self::Agents(command) => command.run().await,
             Self::Devices(command) => command.run().await,
             Self::ApiKeys(command) => command.run().await,
@@ -76,14 +81,14 @@ impl OperatorCommand {
 }
 
 /// Prints a line. A reader that closed the pipe has seen enough.
-fn say(text: impl std::fmt::Display) -> Result<(), OperatorError> {
+pub(crate) fn say(text: impl std::fmt::Display) -> Result<(), OperatorError> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-fn say_table(table: &Table) -> Result<(), OperatorError> {
+pub(crate) fn say_table(table: &Table) -> Result<(), OperatorError> {
     table.lines().into_iter().try_for_each(say)
 }
 
@@ -117,6 +122,11 @@ fn seconds_since(time: Option<&Timestamp>) -> Option<u64> {
 /// How long ago, for people: `12 s`, `5 min`, `3 h`, `2 d`.
 fn age(time: Option<&Timestamp>) -> String {
     seconds_since(time).map_or_else(table::dash, table::duration)
+}
+
+/// The same of a time of this host.
+pub(crate) fn age_of(time: UnixMillis) -> String {
+    age(Some(&fleet_proto::convert::timestamp(time)))
 }
 
 /// Whether something was received within the last minute.

@@ -85,6 +85,7 @@ pub(super) fn procedure(path: &str) -> Option<&'static str> {
 pub(crate) struct OperatorIdentity {
     pub(crate) user_id: UserId,
     pub(crate) user_name: String,
+    /// The one organization that the call acts for.
     pub(crate) org_id: OrgId,
     /// The login that made the call; `None` for an api_key.
     pub(crate) session: Option<SecretHash>,
@@ -146,7 +147,7 @@ impl App {
             return Ok(OperatorIdentity {
                 user_id: user.id,
                 user_name: user.name,
-                org_id: user.org_id,
+                org_id: session.org_id,
                 session: Some(session.token),
                 digits: None,
             });
@@ -157,7 +158,7 @@ impl App {
         Ok(OperatorIdentity {
             user_id: user.id,
             user_name: user.name,
-            org_id: user.org_id,
+            org_id: key.org_id,
             session: None,
             digits: Some(key.digits),
         })

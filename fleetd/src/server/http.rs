@@ -122,7 +122,16 @@ impl Front {
     async fn metrics(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<ResponseBody> {
         let mut extensions = http::Extensions::new();
         match self.app.admit(Guard::Operator, request.headers(), &mut extensions).await {
-            Ok(()) => metrics_text(&self.app),
+            Ok(()) => match self.app.store.has_several_organizations().await {
+                Ok(false) => metrics_text(&self.app),
+                // They count what all organizations do.
+                Ok(true) => text(
+                    StatusCode::FORBIDDEN,
+                    "metrics are of the whole server, which has several organizations: --metrics-listen has them\n"
+                        .to_owned(),
+                ),
+                Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", super::store_failed(error))),
+            },
             Err(_) if self.count(peer).is_err() => {
                 text(StatusCode::TOO_MANY_REQUESTS, "too many calls without credentials\n".to_owned())
             }

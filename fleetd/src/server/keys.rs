@@ -1,4 +1,5 @@
-//! The server's key directory: `root.key` and `command.key`, 0600, each a seed of 64 hex digits and a newline.
+//! The server's key directory: `command.key`, `root.key` of the first organization and a `root-ID.key` of each other,
+//! 0600, each a seed of 64 hex digits and a newline.
 //!
 //! Keys are never in the database. All servers of one installation are given the same files.
 
@@ -8,15 +9,15 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fleet_core::driver::ServerKeys;
-use fleet_core::keys::{CommandSecretKey, RootSecretKey};
+use fleet_core::id::OrgId;
+use fleet_core::keys::{CommandSecretKey, RootSecretKey, Signer};
 use fleet_core::random::{RandomError, SecureRandom};
 use zeroize::Zeroizing;
 
 const ROOT: &str = "root.key";
 const COMMAND: &str = "command.key";
 /// What the names of our files and directories begin with.
-const OURS: [&str; 6] = ["root.", "command.", ".key-", "keys", "fleet.db", "local-agent"];
+const OURS: [&str; 7] = ["root.", "root-", "command.", ".key-", "keys", "fleet.db", "local-agent"];
 
 /// The keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,16 @@ pub enum KeyDirError {
     Random(#[from] RandomError),
 }
 
+/// The keys that an installation is made with.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Keys {
+    /// The root of the first organization.
+    pub root: Arc<dyn Signer>,
+    /// The server's own.
+    pub command: Arc<dyn Signer>,
+}
+
 /// Whether keys may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "there is nothing between the two")]
@@ -86,11 +97,7 @@ pub enum Missing {
 ///
 /// # Errors
 /// [`KeyDirError`].
-pub fn open(
-    directory: &Path,
-    missing: Missing,
-    random: &dyn SecureRandom,
-) -> Result<ServerKeys, KeyDirError> {
+pub fn open(directory: &Path, missing: Missing, random: &dyn SecureRandom) -> Result<Keys, KeyDirError> {
     let directory = &plain(directory);
     if missing == Missing::Make {
         prepare(directory)?;
@@ -108,10 +115,39 @@ pub fn open(
     if missing == Missing::Make {
         sync(directory)?;
     }
-    Ok(ServerKeys {
-        root: Some(Arc::new(RootSecretKey::from_seed(&root))),
+    Ok(Keys {
+        root: Arc::new(RootSecretKey::from_seed(&root)),
         command: Arc::new(CommandSecretKey::from_seed(&command)),
     })
+}
+
+/// The file of the first organization's root.
+pub(crate) fn first_root_file(directory: &Path) -> PathBuf {
+    plain(directory).join(ROOT)
+}
+
+/// The file of the server's own key.
+pub(crate) fn command_file(directory: &Path) -> PathBuf {
+    plain(directory).join(COMMAND)
+}
+
+/// The file of the root of an organization that is not the first.
+pub(crate) fn root_file(directory: &Path, org: OrgId) -> PathBuf {
+    plain(directory).join(format!("root-{org}.key"))
+}
+
+/// Reads the root of an organization.
+pub(crate) fn read_root(path: &Path) -> Result<RootSecretKey, KeyDirError> {
+    if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Err(KeyDirError::Missing { path: path.to_owned() });
+    }
+    read(path).map(|seed| RootSecretKey::from_seed(&seed))
+}
+
+/// Makes the root of a new organization, durably. Nothing is there under this name yet.
+pub(crate) fn make_root(path: &Path, random: &dyn SecureRandom) -> Result<(), KeyDirError> {
+    make(path, random)?;
+    sync(path.parent().unwrap_or(path))
 }
 
 fn io_at(path: &Path) -> impl FnOnce(io::Error) -> KeyDirError + '_ {
@@ -208,7 +244,7 @@ mod tests {
         let first = open(&path, Missing::Make, &SeededRandom::new(1)).unwrap();
         let second = open(&path, Missing::Refuse, &SeededRandom::new(2)).unwrap();
         assert_eq!(first.command.public_key(), second.command.public_key());
-        assert_eq!(first.root.unwrap().public_key(), second.root.unwrap().public_key());
+        assert_eq!(first.root.public_key(), second.root.public_key());
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
         for name in [ROOT, COMMAND] {
             assert_eq!(path.join(name).metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -236,7 +272,7 @@ mod tests {
             let on_disk = open(directory.path(), Missing::Refuse, &SeededRandom::new(0)).unwrap();
             for keys in opened {
                 assert_eq!(keys.command.public_key(), on_disk.command.public_key());
-                assert_eq!(keys.root.unwrap().public_key(), on_disk.root.as_ref().unwrap().public_key());
+                assert_eq!(keys.root.public_key(), on_disk.root.public_key());
             }
             assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
         }

@@ -2,6 +2,7 @@
 
 pub mod auth;
 mod certificate;
+pub mod host;
 mod http;
 pub mod keys;
 mod limits;
@@ -11,16 +12,19 @@ mod local;
 mod metrics;
 mod pages;
 mod passwords;
+mod roots;
 mod services;
 mod set_up;
 mod start;
 mod streams;
 
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fleet_core::driver::{ServerDriver, ServerKeys};
-use fleet_core::keys::CommandPublicKey;
+use fleet_core::id::{OrgId, UserId};
+use fleet_core::name::Name;
 use fleet_core::random::SecureRandom;
 use fleet_core::store::StoreError;
 use fleet_core::time::{Clock, UnixMillis};
@@ -59,24 +63,32 @@ struct App {
     founded: tokio::sync::watch::Sender<bool>,
 }
 
-/// Failed logins since the last line about them: anybody can make them, so the log gets one line a minute.
+/// Wrong passwords of an account since the last line about them: anybody can make them, so the log gets one line a
+/// minute and account.
 #[derive(Debug, Default)]
-struct FailedLogins(Mutex<(u64, Option<UnixMillis>)>);
+struct FailedLogins(Mutex<BTreeMap<UserId, (u64, UnixMillis)>>);
 
 impl FailedLogins {
     const EVERY: Duration = Duration::from_secs(60);
 
     /// Notes one more; returns how many there were if a line is due.
-    fn note(&self, now: UnixMillis) -> Option<u64> {
+    fn note(&self, user: UserId, now: UnixMillis) -> Option<u64> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, said_at) = &mut *held;
-        *count = count.saturating_add(1);
-        let is_due = said_at.is_none_or(|said_at| said_at > now || now.since(said_at) >= Self::EVERY);
-        if !is_due {
-            return None;
+        match held.entry(user) {
+            Entry::Vacant(place) => {
+                place.insert((0, now));
+                Some(1)
+            }
+            Entry::Occupied(mut place) => {
+                let (count, said_at) = place.get_mut();
+                *count = count.saturating_add(1);
+                let is_due = *said_at > now || now.since(*said_at) >= Self::EVERY;
+                is_due.then(|| {
+                    *said_at = now;
+                    std::mem::take(count)
+                })
+            }
         }
-        *said_at = Some(now);
-        Some(std::mem::take(count))
     }
 }
 
@@ -87,7 +99,43 @@ fn store_failed(error: StoreError) -> Status {
     Status::unavailable()
 }
 
-/// Whether the server's command key is the one that the manifest names.
-fn speaks_for(keys: &ServerKeys, command: &CommandPublicKey) -> bool {
-    keys.command.public_key() == *command.as_bytes()
+/// Which of these organizations a text names: by its id, or else by its name in whatever case. An id goes before a name,
+/// so that one text never names two.
+fn named<T>(of: Vec<T>, text: &str, names: impl Fn(&T) -> (OrgId, &Name)) -> Option<T> {
+    let text = text.trim();
+    let id = text.parse().ok().and_then(|id: i64| OrgId::try_from(id).ok());
+    let lower = text.to_lowercase();
+    let by_id = of.iter().position(|one| Some(names(one).0) == id);
+    let found = by_id.or_else(|| of.iter().position(|one| names(one).1.as_str().to_lowercase() == lower))?;
+    of.into_iter().nth(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_organization_is_named_by_id_or_in_any_case_and_an_id_goes_first() {
+        let org = |id, name: &str| (OrgId::new(id).unwrap(), Name::new(name).unwrap());
+        let all = || vec![org(7, "Acme"), org(8, "7"), org(9, "Ägir")];
+        let find = |text: &str| named(all(), text, |(id, name)| (*id, name)).map(|(id, _)| id.value());
+        assert_eq!(
+            [find("acme"), find(" ACME "), find("äGIR"), find("8")],
+            [Some(7), Some(7), Some(9), Some(8)]
+        );
+        assert_eq!(find("7"), Some(7), "not the one that is called so");
+        assert_eq!([find(""), find("acm"), find("0"), find("-7")], [None; 4]);
+    }
+
+    #[test]
+    fn wrong_passwords_are_noted_once_a_minute_and_account() {
+        let failed = FailedLogins::default();
+        let (alice, bob) = (UserId::new(1).unwrap(), UserId::new(2).unwrap());
+        let at = |seconds: i64| UnixMillis::new(seconds * 1000).unwrap();
+        assert_eq!(failed.note(alice, at(0)), Some(1));
+        assert_eq!(failed.note(alice, at(30)), None);
+        assert_eq!(failed.note(bob, at(30)), Some(1), "one account's do not hide another's");
+        assert_eq!(failed.note(alice, at(60)), Some(2));
+        assert_eq!(failed.note(alice, at(1)), Some(1), "a clock that was set back hides nothing");
+    }
 }

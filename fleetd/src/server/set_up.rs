@@ -1,4 +1,4 @@
-//! First-run set-up: the organization, its manifest, its first operator and, in combined mode, its local agent, all in
+//! First-run set-up: the first organization, its manifest, its first operator and, in combined mode, its local agent, all in
 //! one transaction.
 
 use std::sync::{Mutex, PoisonError};
@@ -41,7 +41,7 @@ impl SetUpToken {
 }
 
 /// A login name: 1 to 64 characters; case does not matter.
-pub(super) fn user_name(text: &str) -> Result<String, Status> {
+pub(crate) fn user_name(text: &str) -> Result<String, Status> {
     let name = Name::new(text.trim()).map_err(|error| Status::invalid(format_args!("user_name: {error}")))?;
     let name = name.as_str().to_lowercase();
     if name.chars().count() > 64 {
@@ -85,7 +85,8 @@ impl App {
         let founding = Founding { org_id, name: organization, recovery: None, actor: Actor::System };
         let founded = self.driver.found_organization(founding).await.map_err(|error| self.refuse(error))?;
         let mut change: Changeset = founded.change().clone();
-        if let (Some(local), Some(root)) = (&self.local, &self.keys.root) {
+        let root = self.keys.roots.root(org_id).await.map_err(|error| self.refuse(error.into()))?;
+        if let (Some(local), Some(root)) = (&self.local, root) {
             let now = self.clock.now();
             let name = Name::new(super::local::NAME).map_err(|_| Status::internal())?;
             let record = local.record(org_id, name, root.as_ref(), now, random).await;
@@ -93,7 +94,7 @@ impl App {
             change.agent = Some(Put { record, expected: None });
         }
         let now = self.clock.now();
-        let user = UserRecord { id: user_id, org_id, name, password_hash, created_at: now };
+        let user = UserRecord { id: user_id, name, password_hash, created_at: now };
         match self.store.set_up(change, user).await {
             Ok(()) => {}
             Err(SetUpError::AlreadySetUp) => {

@@ -12,7 +12,7 @@ use fleet_agent::miner::proto::ProtoDriver;
 use fleet_agent::miner::scan::{AllowList, ScanRangeError};
 use fleet_agent::miner::site::{Report, Site, SiteConfig};
 use fleet_agent::state::{Access, StateDir, StateDirError};
-use fleet_core::driver::{Probe, ServerDriver, ServerError};
+use fleet_core::driver::{Probe, RootError, ServerDriver, ServerError, ServerKeys};
 use fleet_core::keys::{AgentSecretKeys, KeyError};
 use fleet_core::name::Name;
 use fleet_core::policy::Policy;
@@ -30,15 +30,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::certificate::{Certificate, TlsError};
 use super::http::{Front, metrics_only};
-use super::keys::{KeyDirError, Missing};
+use super::keys::{KeyDirError, Keys, Missing};
 use super::links::Links;
 use super::listener;
 use super::local::{LocalKeys, LocalReports, NAME};
 use super::metrics::Metrics;
 use super::passwords::Passwords;
+use super::roots::RootFiles;
 use super::set_up::SetUpToken;
 use super::streams::Streams;
-use super::{App, services, speaks_for};
+use super::{App, services};
 use crate::config::{Config, Mode};
 
 /// How often what has run out is cleared away.
@@ -68,24 +69,31 @@ pub enum StartError {
     Store(#[from] StoreError),
     /// The command key is not the manifest's.
     #[error(
-        "the command key in {} is not the one that the organization's manifest names; start with the key directory \
+        "the command key {} is not the one that the manifest of {organization} names; start with the key directory \
          that belongs to this database",
         path.display()
     )]
     CommandKey {
-        /// The key directory.
+        /// Its file.
         path: PathBuf,
+        /// Whose manifest.
+        organization: Name,
     },
-    /// The root key is not the manifest's.
+    /// A root key is not the manifest's.
     #[error(
-        "the root key in {} is not the one that the organization's manifest names; start with the key directory that \
+        "the root key {} is not the one that the manifest of {organization} names; start with the key directory that \
          belongs to this database",
         path.display()
     )]
     RootKey {
-        /// The key directory.
+        /// Its file.
         path: PathBuf,
+        /// Whose manifest.
+        organization: Name,
     },
+    /// A root key cannot be used.
+    #[error(transparent)]
+    Root(#[from] RootError),
     /// The local agent's directory cannot be used.
     #[error("the local agent's directory")]
     LocalDir(#[from] StateDirError),
@@ -185,13 +193,15 @@ impl Server {
         let certificate = config.tls.as_ref().map(Certificate::open).transpose()?;
         let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let store = Store::open_url(&config.database).await?;
-        let organization = store.organization().await?.map(|found| found.record);
+        let organizations: Vec<_> =
+            store.organizations().await?.into_iter().map(|found| found.record).collect();
+        let organization = organizations.first().cloned();
         // Keys are made for a new installation only: another key directory than the database's must not get some.
         let missing = if organization.is_some() { Missing::Refuse } else { Missing::Make };
         let keys = super::keys::open(&config.key_dir, missing, random.as_ref()).map_err(StartError::Keys)?;
-        if let Some(organization) = &organization {
-            check_keys(config, &keys, organization)?;
-        }
+        check_keys(config, &keys, &organizations)?;
+        let roots = RootFiles::new(config.key_dir.clone(), store.clone(), keys.root);
+        let keys = ServerKeys { roots: Arc::new(roots), command: keys.command };
 
         let local = match config.mode {
             Mode::Combined => Some(local(config, &clock)?),
@@ -391,18 +401,40 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
     Ok((listener, bound))
 }
 
-fn check_keys(
+/// The first organization is the one of `root.key`.
+pub(super) fn check_keys(
     config: &Config,
-    keys: &fleet_core::driver::ServerKeys,
-    organization: &OrganizationRecord,
+    keys: &Keys,
+    organizations: &[OrganizationRecord],
 ) -> Result<(), StartError> {
-    let manifest = organization.manifest.manifest();
-    if !speaks_for(keys, &manifest.command) {
-        return Err(StartError::CommandKey { path: config.key_dir.clone() });
-    }
-    let root = keys.root.as_ref().map(|root| root.public_key());
-    if root.is_some_and(|root| root != *manifest.root.as_bytes()) {
-        return Err(StartError::RootKey { path: config.key_dir.clone() });
+    for (number, organization) in organizations.iter().enumerate() {
+        let manifest = organization.manifest.manifest();
+        let name = || manifest.org_name.clone();
+        if keys.command.public_key() != *manifest.command.as_bytes() {
+            let path = super::keys::command_file(&config.key_dir);
+            return Err(StartError::CommandKey { path, organization: name() });
+        }
+        let (path, root) = if number == 0 {
+            (super::keys::first_root_file(&config.key_dir), keys.root.public_key())
+        } else {
+            let path = super::keys::root_file(&config.key_dir, organization.id);
+            match super::keys::read_root(&path) {
+                Ok(root) => (path, *root.public().as_bytes()),
+                // The others are not to suffer from it.
+                Err(error @ KeyDirError::Missing { .. }) => {
+                    tracing::error!(
+                        organization = manifest.org_name.as_str(),
+                        %error,
+                        "an organization gets no codes, no confirmations and no new manifests"
+                    );
+                    continue;
+                }
+                Err(error) => return Err(StartError::Keys(error)),
+            }
+        };
+        if root != *manifest.root.as_bytes() {
+            return Err(StartError::RootKey { path, organization: name() });
+        }
     }
     Ok(())
 }
@@ -432,13 +464,14 @@ async fn local_keys(directory: &StateDir, random: &dyn SecureRandom) -> Result<L
 }
 
 impl App {
-    /// Makes the local agent of an organization that was set up without one.
+    /// Makes the local agent of the first organization, if that was set up without one.
     async fn ensure_local_agent(
         &self,
         organization: &OrganizationRecord,
         directory: &std::path::Path,
     ) -> Result<(), StartError> {
-        let (Some(local), Some(root)) = (&self.local, &self.keys.root) else { return Ok(()) };
+        let Some(local) = &self.local else { return Ok(()) };
+        let Some(root) = self.keys.roots.root(organization.id).await? else { return Ok(()) };
         if let Some(found) = self.store.local_agent(organization.id).await? {
             if found.record.keys != local.0 {
                 return Err(StartError::LocalKeys { path: directory.to_owned() });

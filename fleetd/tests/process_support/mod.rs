@@ -384,7 +384,11 @@ impl Server {
             password: PASSWORD.to_owned(),
         };
         client.set_up(request).await.unwrap();
-        let request = LoginRequest { user_name: USER.to_owned(), password: PASSWORD.to_owned() };
+        let request = LoginRequest {
+            user_name: USER.to_owned(),
+            password: PASSWORD.to_owned(),
+            ..LoginRequest::default()
+        };
         let login = client.login(request).await.unwrap();
         channel.with_bearer(&login.session_token)
     }

@@ -129,7 +129,7 @@ impl Bench {
     }
 
     pub async fn login(&self) -> Result<String, Status> {
-        let request = fleet::LoginRequest { user_name: "alice".to_owned(), password: PASSWORD.to_owned() };
+        let request = login("alice", PASSWORD);
         let login = OperatorServiceClient::new(self.channel.clone()).login(request).await?;
         Ok(login.session_token)
     }
@@ -359,6 +359,15 @@ impl Refused {
             assert!(message.contains(part.as_str()), "{what}: {message:?} does not say {part:?}");
         }
         assert_eq!(status.retry_after.is_some(), self.code == Code::ResourceExhausted, "{what}: {status:?}");
+    }
+}
+
+/// A login, for the organization that the user has belonged to the longest.
+pub fn login(user_name: &str, password: &str) -> fleet::LoginRequest {
+    fleet::LoginRequest {
+        user_name: user_name.to_owned(),
+        password: password.to_owned(),
+        ..fleet::LoginRequest::default()
     }
 }
 

@@ -1,19 +1,22 @@
-//! Operators: set-up, login, api_keys, the activity log.
+//! Operators: set-up, login, organizations, passwords, api_keys, the activity log.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_core::code::{ApiKey, SessionToken};
+use fleet_core::id::UserId;
 use fleet_core::name::Name;
 use fleet_core::store::Actor;
 use fleet_proto::convert::timestamp;
 use fleet_proto::fleet::v1::{self as fleet, OperatorService};
 use fleet_proto::rpc::{Code, Context, Status};
-use fleet_store::{CreateApiKeyError, LogEntry, LogKind, UserApiKeyRecord, UserSessionRecord};
+use fleet_store::{
+    CreateApiKeyError, CreateSessionError, LogEntry, LogKind, Membership, UserApiKeyRecord, UserSessionRecord,
+};
 use zeroize::Zeroizing;
 
 use super::super::set_up::{password_failed, user_name};
-use super::super::{App, auth, store_failed};
+use super::super::{App, auth, named, store_failed};
 use super::{next_page, page_size, page_token};
 
 /// How long a login lasts.
@@ -25,6 +28,43 @@ impl Operators {
     async fn log(&self, who: &auth::OperatorIdentity, kind: LogKind, detail: Option<String>) {
         let entry = LogEntry { at: self.0.clock.now(), org_id: who.org_id, actor: who.actor(), kind, detail };
         self.0.log(entry).await;
+    }
+
+    /// Writes of a wrong password to the log of each of the user's organizations, beside the answer: that must not
+    /// take longer for somebody who exists.
+    fn note_failure(&self, user: UserId, kind: LogKind, detail: Option<String>) {
+        let now = self.0.clock.now();
+        let Some(count) = self.0.failed_logins.note(user, now) else { return };
+        let times = (count > 1).then(|| format!("{count} times since the line before"));
+        let detail: Vec<String> = detail.into_iter().chain(times).collect();
+        let detail = (!detail.is_empty()).then(|| detail.join(", "));
+        let app = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            if let Err(error) = app.store.log_of_user(user, Actor::System, kind, detail, now).await {
+                let _ = store_failed(error);
+            }
+        });
+    }
+
+    fn token(&self) -> Result<SessionToken, Status> {
+        SessionToken::generate(self.0.random.as_ref()).map_err(|error| self.0.refuse(error.into()))
+    }
+}
+
+fn organization(membership: &Membership) -> fleet::Organization {
+    fleet::Organization { org_id: membership.org_id.value(), name: membership.name.as_str().to_owned() }
+}
+
+/// Of an organization that is not the caller's nothing shows, not even that there is one.
+fn no_such_organization() -> Status {
+    Status::new(Code::NotFound, "organization: none of yours has this name or id")
+}
+
+/// What the session rested on has ended meanwhile.
+fn session_failed(error: CreateSessionError) -> Status {
+    match error {
+        CreateSessionError::Store(error) => store_failed(error),
+        CreateSessionError::NotMember | CreateSessionError::Outdated | _ => Status::unauthenticated(),
     }
 }
 
@@ -54,32 +94,95 @@ impl OperatorService for Operators {
         let user = self.0.store.user_by_name(&name).await.map_err(store_failed)?;
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         let right = self.0.passwords.check(password, hash).await.map_err(password_failed)?;
-        let now = self.0.clock.now();
-        let Some(user) = user.filter(|_| right) else {
-            tracing::info!("a login was refused");
-            if let Some(count) = self.0.failed_logins.note(now)
-                && let Some(organization) = self.0.store.organization().await.map_err(store_failed)?
-            {
-                let (org_id, kind) = (organization.record.id, LogKind::LoginFailed);
-                // Never the name that was tried: it may be a password, typed into the wrong field.
-                let detail = (count > 1).then(|| format!("{count} times since the line before"));
-                self.0.log(LogEntry { at: now, org_id, actor: Actor::System, kind, detail }).await;
-            }
+        let Some(user) = user else {
+            tracing::info!("a login was refused: there is no such user");
             return Err(Status::unauthenticated());
         };
-        let token =
-            SessionToken::generate(self.0.random.as_ref()).map_err(|error| self.0.refuse(error.into()))?;
+        if !right {
+            tracing::info!(user_id = %user.id, "a login was refused: the password is wrong");
+            self.note_failure(user.id, LogKind::LoginFailed, Some(user.name));
+            return Err(Status::unauthenticated());
+        }
+        let memberships = self.0.store.memberships(user.id).await.map_err(store_failed)?;
+        if memberships.is_empty() {
+            tracing::info!(user_id = %user.id, "a login was refused: the user belongs to no organization");
+            return Err(Status::unauthenticated());
+        }
+        let membership = if request.organization.trim().is_empty() {
+            memberships.into_iter().next()
+        } else {
+            named(memberships, &request.organization, |one| (one.org_id, &one.name))
+        };
+        let membership = membership.ok_or_else(no_such_organization)?;
+        let token = self.token()?;
+        let now = self.0.clock.now();
         let expires_at = now.saturating_add(LOGIN_TTL);
-        let session =
-            UserSessionRecord { token: token.hash(), user_id: user.id, created_at: now, expires_at };
-        self.0.store.create_user_session(session).await.map_err(store_failed)?;
-        let actor = Actor::User(user.id);
-        let entry = LogEntry { at: now, org_id: user.org_id, actor, kind: LogKind::Login, detail: None };
-        self.0.log(entry).await;
+        let (user_id, org_id) = (user.id, membership.org_id);
+        let session = UserSessionRecord { token: token.hash(), user_id, org_id, created_at: now, expires_at };
+        self.0.store.create_user_session(session, &user.password_hash).await.map_err(session_failed)?;
+        let actor = Actor::User(user_id);
+        self.0.log(LogEntry { at: now, org_id, actor, kind: LogKind::Login, detail: None }).await;
         Ok(fleet::LoginResponse {
             session_token: token.expose().to_owned(),
             expires_at: Some(timestamp(expires_at)),
+            organization: Some(organization(&membership)),
         })
+    }
+
+    async fn select_organization(
+        &self,
+        context: Context,
+        request: fleet::SelectOrganizationRequest,
+    ) -> Result<fleet::SelectOrganizationResponse, Status> {
+        let who = auth::operator(&context)?;
+        let Some(session) = &who.session else {
+            let text = "an api_key acts for one organization: sign in instead";
+            return Err(Status::new(Code::FailedPrecondition, text));
+        };
+        let memberships = self.0.store.memberships(who.user_id).await.map_err(store_failed)?;
+        let membership = named(memberships, &request.organization, |one| (one.org_id, &one.name));
+        let membership = membership.ok_or_else(no_such_organization)?;
+        let (token, now) = (self.token()?, self.0.clock.now());
+        let selected = self.0.store.select_organization(session, token.hash(), membership.org_id, now).await;
+        let selected = selected.map_err(session_failed)?;
+        // In the log of each of the two it is what the other has no part in.
+        self.log(&who, LogKind::Logout, None).await;
+        let actor = Actor::User(who.user_id);
+        let entry = LogEntry { at: now, org_id: selected.org_id, actor, kind: LogKind::Login, detail: None };
+        self.0.log(entry).await;
+        Ok(fleet::SelectOrganizationResponse {
+            session_token: token.expose().to_owned(),
+            expires_at: Some(timestamp(selected.expires_at)),
+            organization: Some(organization(&membership)),
+        })
+    }
+
+    async fn change_password(
+        &self,
+        context: Context,
+        mut request: fleet::ChangePasswordRequest,
+    ) -> Result<fleet::ChangePasswordResponse, Status> {
+        let old = Zeroizing::new(std::mem::take(&mut request.old_password));
+        let new = Zeroizing::new(std::mem::take(&mut request.new_password));
+        let who = auth::operator(&context)?;
+        let Some(session) = &who.session else {
+            let text = "an api_key cannot change its owner's password: sign in instead";
+            return Err(Status::new(Code::FailedPrecondition, text));
+        };
+        let user = self.0.store.user(who.user_id).await.map_err(store_failed)?;
+        let user = user.ok_or_else(Status::unauthenticated)?;
+        let hash = Some(user.password_hash.clone());
+        if !self.0.passwords.check(old, hash).await.map_err(password_failed)? {
+            self.note_failure(user.id, LogKind::PasswordChangeFailed, None);
+            return Err(Status::new(Code::PermissionDenied, "old_password: is not the password"));
+        }
+        let hash = self.0.passwords.hash(new, self.0.random.as_ref()).await.map_err(password_failed)?;
+        let now = self.0.clock.now();
+        let changed = self.0.store.change_password(user.id, &user.password_hash, &hash, session, now).await;
+        if !changed.map_err(store_failed)? {
+            return Err(Status::new(Code::Aborted, "the password was changed by another call meanwhile"));
+        }
+        Ok(fleet::ChangePasswordResponse {})
     }
 
     async fn logout(
@@ -103,15 +206,20 @@ impl OperatorService for Operators {
         _: fleet::WhoAmIRequest,
     ) -> Result<fleet::WhoAmIResponse, Status> {
         let who = auth::operator(&context)?;
-        let organization = self.0.store.organization().await.map_err(store_failed)?;
-        let organization = organization.filter(|found| found.record.id == who.org_id);
-        let name = organization.map(|found| found.record.manifest.manifest().org_name.as_str().to_owned());
+        let mut memberships = self.0.store.memberships(who.user_id).await.map_err(store_failed)?;
+        if who.session.is_none() {
+            // Whoever holds an api_key holds it for one organization, and learns of no other.
+            memberships.retain(|membership| membership.org_id == who.org_id);
+        }
+        let name = memberships.iter().find(|membership| membership.org_id == who.org_id);
+        let name = name.ok_or_else(Status::unauthenticated)?.name.as_str().to_owned();
         Ok(fleet::WhoAmIResponse {
             user_id: who.user_id.value(),
             user_name: who.user_name,
             org_id: who.org_id.value(),
-            organization: name.unwrap_or_default(),
+            organization: name,
             api_key_digits: who.digits.unwrap_or_default(),
+            organizations: memberships.iter().map(organization).collect(),
         })
     }
 
@@ -137,6 +245,7 @@ impl OperatorService for Operators {
                 digits: key.digits().to_owned(),
                 label: label.clone(),
                 user_id: who.user_id,
+                org_id: who.org_id,
                 created_at: now,
                 expires_at: ttl.map(|ttl| now.saturating_add(ttl)),
                 last_used_at: None,
