@@ -8,11 +8,13 @@ use std::sync::Arc;
 use fleet_core::code::{ApiKey, EnrollmentCode};
 use fleet_core::driver::{AgentError, EnrollmentProgress, ServerError};
 use fleet_core::enrollment::agent::EnrollError;
-use fleet_core::enrollment::server::{ConfirmError, EndError, Operator, RegisterError, RevokeError};
+use fleet_core::enrollment::server::{
+    ConfirmError, EndError, Operator, RegisterError, ReissueError, RevokeError, reissue,
+};
 use fleet_core::enrollment::{NewCode, RegisterRequest};
 use fleet_core::fingerprint::Fingerprint;
 use fleet_core::id::{AgentId, OrgId};
-use fleet_core::keys::{AgentSecretKeys, KeyError, KeyRole, Signature};
+use fleet_core::keys::{AgentSecretKeys, KeyError, KeyRole, RootSecretKey, Signature};
 use fleet_core::manifest::Pin;
 use fleet_core::name::Name;
 use fleet_core::policy::Policy;
@@ -21,6 +23,7 @@ use fleet_core::store::{
     ActivityKind, AgentStatus, AgentStore as _, EnrollmentState, MemoryServerStore, Query, Snapshot,
 };
 use fleet_core::testing::{SeededRandom, World, block_on};
+use fleet_core::time::Clock as _;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -453,4 +456,41 @@ fn an_enrolled_agent_is_not_enrolled_again_and_another_code_means_other_keys() {
     block_on(agent.enroll(&world, "site-1", &second)).unwrap();
     let error = started(&first).unwrap_err();
     assert!(matches!(error, AgentError::Enroll(EnrollError::AlreadyEnrolled)));
+}
+
+#[test]
+fn a_manifest_is_issued_anew_under_a_later_epoch_and_says_the_same() {
+    let world = World::new(31);
+    let operator = world.server.operator.clone();
+    let load = || block_on(world.server.store.load(Query::Organization(operator.org_id))).unwrap();
+    let before = load().unwrap().organization.record.manifest;
+    let now = world.clock.now();
+    // A world makes its root key before anything else.
+    let root = RootSecretKey::generate(&SeededRandom::new(31)).unwrap();
+    let foreign = Operator { org_id: OrgId::new(999).unwrap(), ..operator.clone() };
+    let missing = reissue(foreign.clone(), load(), now).unwrap_err();
+    assert_eq!(missing, ReissueError::NotFound { org_id: foreign.org_id });
+    // Of another root.
+    let needs = reissue(operator.clone(), load(), now).unwrap();
+    let wrong = RootSecretKey::from_seed(&[9; 32]).sign(needs.to_sign().as_bytes());
+    assert!(matches!(needs.signed(wrong, now), Err(ReissueError::Manifest(_))));
+    // At one moment twice: the epoch rises all the same.
+    let mut last = before.manifest().epoch;
+    for _ in 0..2 {
+        let needs = reissue(operator.clone(), load(), now).unwrap();
+        assert_eq!(root.public(), *needs.root());
+        let signature = root.sign(needs.to_sign().as_bytes());
+        let step = needs.signed(signature, now).unwrap();
+        block_on(world.server.store.commit(step.change().clone())).unwrap();
+        let epoch = step.committed();
+        assert!(epoch > last && epoch >= now.value());
+        last = epoch;
+    }
+    let after = load().unwrap().organization.record.manifest;
+    assert_eq!(after.manifest().epoch, last);
+    assert_eq!(after.succeeds(before.manifest()), Ok(()));
+    let mut same = after.manifest().clone();
+    same.epoch = before.manifest().epoch;
+    assert_eq!(&same, before.manifest());
+    assert_eq!(after.manifest().pin(), before.manifest().pin(), "codes stay good");
 }

@@ -81,6 +81,8 @@ pub enum LogKind {
     PasswordChangeFailed,
     /// Whoever administers the host gave an operator a new password.
     PasswordSet,
+    /// The installation was restored from a backup.
+    Restored,
 }
 
 impl LogKind {
@@ -101,6 +103,7 @@ impl LogKind {
             Self::PasswordChanged => "password_changed",
             Self::PasswordChangeFailed => "password_change_failed",
             Self::PasswordSet => "password_set",
+            Self::Restored => "restored",
         }
     }
 }

@@ -38,12 +38,13 @@
 //! | for | one server, no administration | several servers on one database |
 //! | writers | one connection, `BEGIN IMMEDIATE` | row locks, agent before enrollment before device |
 //! | reads | snapshots beside the writer (WAL) | `REPEATABLE READ` |
-//! | backup | [`Store::backup_to`] | `pg_dump` |
+//! | backup | [`Store::backup_to`] | `pg_dump`, of [`Store::export_snapshot`] |
 
 mod activity;
 mod agents;
 mod api_keys;
 mod backup;
+mod contents;
 mod decode;
 mod devices;
 mod entity;
@@ -56,6 +57,7 @@ mod members;
 mod migration;
 mod open;
 mod organizations;
+mod restore;
 mod sample;
 mod server;
 mod setup;
@@ -72,6 +74,7 @@ pub use activity::{ActivityLine, LogEntry, LogKind};
 pub use agents::{AgentFilter, AgentListing};
 pub use api_keys::{CreateApiKeyError, MAX_USER_API_KEYS, UserApiKeyRecord};
 pub use backup::BackupError;
+pub use contents::{Contents, ExportedSnapshot, OrganizationContents};
 pub use devices::{DeviceFilter, DeviceListing, DeviceRecord, PairError, Paired, Selection, SkipReason};
 pub use error::{DecodeError, UnsupportedValue};
 #[cfg(feature = "fault-injection")]
@@ -80,10 +83,11 @@ pub use guard::{Guard, GuardError};
 pub use members::{Account, AddMemberError, Membership};
 pub use open::OpenError;
 pub use organizations::CreateOrganizationError;
+pub use restore::{BeginRestoreError, Restored, Restoring};
 pub use setup::SetUpError;
 pub use store::Store;
 pub use telemetry::StatusChange;
 pub use uploads::{Stored, Upload, UploadKind, UploadOutcome};
-pub use url::{DatabaseUrl, DatabaseUrlError};
+pub use url::{DatabaseUrl, DatabaseUrlError, PostgresAddress};
 pub use user_sessions::{CreateSessionError, UserSessionRecord};
 pub use users::UserRecord;

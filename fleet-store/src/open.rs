@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
 
 use crate::error::is_busy;
-use crate::migration::migrate;
+use crate::migration::{Migrator, check_known, migrate};
+use crate::restore::is_unfinished;
 use crate::store::{Inner, Store, begin_write};
 use crate::url::{DatabaseUrl, DatabaseUrlError, PostgresTarget, Target};
 
@@ -54,12 +55,38 @@ pub enum OpenError {
         #[source]
         source: Box<DbErr>,
     },
+    /// There is no such file.
+    #[error("there is no database at {}", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database lacks a step of this version's schema.
+    #[error("the database is older than this version: start the server once, which brings it up to date")]
+    OlderSchema,
+    /// What was restored into the database is not to be used.
+    #[error(
+        "a restore into this database was not finished: drop the database, create it anew, and restore again"
+    )]
+    Unfinished,
     /// A newer version of this program has migrated the database.
     #[error("the database was migrated by a newer version: this one does not know its step {step}")]
     NewerSchema {
         /// The step that is not known.
         step: String,
     },
+}
+
+/// What a database is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Serve,
+    Existing,
+    Copy,
+    Restore,
+    /// As it was after so many steps.
+    #[cfg(feature = "fault-injection")]
+    Old { steps: u32 },
 }
 
 impl Store {
@@ -78,7 +105,45 @@ impl Store {
     /// # Errors
     /// [`OpenError`].
     pub async fn open_url(url: &DatabaseUrl) -> Result<Self, OpenError> {
-        Self::open_at(url, None).await
+        Self::open_how(url, How::Serve).await
+    }
+
+    /// Opens a database that is there and leaves its schema as it is: for whoever works beside a
+    /// server, which may be of another version. Of an older schema [`Store::contents`],
+    /// [`Store::backup_to`] and [`Store::export_snapshot`] work, and
+    /// [`Store::require_current_schema`] tells.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a database that a newer version migrated is refused.
+    pub async fn open_existing(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        Self::open_how(url, How::Existing).await
+    }
+
+    /// Opens a SQLite file that nobody else uses, for looking into it: it is not changed, and no
+    /// file is made beside it.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_copy(path: &Path) -> Result<Self, OpenError> {
+        Self::open_how(&DatabaseUrl::sqlite_file(path), How::Copy).await
+    }
+
+    /// Opens a database that was restored into, before [`Store::restored`].
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_restoring(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        Self::open_how(url, How::Restore).await
+    }
+
+    /// Refuses a database of an older schema.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn require_current_schema(&self) -> Result<(), OpenError> {
+        let failed = |source: DbErr| OpenError::Migrate { source: Box::new(source) };
+        let pending = Migrator::pending(&self.inner.reader).await.map_err(failed)?;
+        if pending { Err(OpenError::OlderSchema) } else { Ok(()) }
     }
 
     /// Makes an empty database as it was after the first `steps` of the schema's history, for tests of what comes
@@ -88,16 +153,23 @@ impl Store {
     /// [`OpenError`].
     #[cfg(feature = "fault-injection")]
     pub async fn make_old(url: &str, steps: u32) -> Result<(), OpenError> {
-        Self::open_at(&DatabaseUrl::parse(url)?, Some(steps)).await?.close().await;
+        Self::open_how(&DatabaseUrl::parse(url)?, How::Old { steps }).await?.close().await;
         Ok(())
     }
 
-    async fn open_at(url: &DatabaseUrl, steps: Option<u32>) -> Result<Self, OpenError> {
+    async fn open_how(url: &DatabaseUrl, how: How) -> Result<Self, OpenError> {
         let failed = |source: DbErr| OpenError::Connect { url: url.clone(), source: Box::new(source) };
         let (backend, writer, reader) = match url.target() {
             Target::SqliteMemory => {
                 let only = connect_memory().await.map_err(failed)?;
                 (DbBackend::Sqlite, only.clone(), only)
+            }
+            Target::SqliteFile(path) if how == How::Copy => {
+                let only = connect_copy(path).await.map_err(failed)?;
+                (DbBackend::Sqlite, only.clone(), only)
+            }
+            Target::SqliteFile(path) if how == How::Existing && !path.exists() => {
+                return Err(OpenError::Missing { path: path.clone() });
             }
             Target::SqliteFile(path) => {
                 make_private(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
@@ -118,15 +190,33 @@ impl Store {
             faults: None,
         };
         let store = Self { inner: Arc::new(inner) };
-        if let Err(error) = store.bring_up_to_date(steps).await {
+        let checked = match how {
+            How::Serve => store.bring_up_to_date(true, None).await,
+            How::Restore => store.bring_up_to_date(false, None).await,
+            #[cfg(feature = "fault-injection")]
+            How::Old { steps } => store.bring_up_to_date(true, Some(steps)).await,
+            How::Existing | How::Copy => store.check_schema().await,
+        };
+        if let Err(error) = checked {
             store.close().await;
             return Err(error);
         }
         Ok(store)
     }
 
-    async fn bring_up_to_date(&self, steps: Option<u32>) -> Result<(), OpenError> {
+    async fn check_schema(&self) -> Result<(), OpenError> {
         let failed = |source: DbErr| OpenError::Migrate { source: Box::new(source) };
+        if is_unfinished(&self.inner.reader).await.map_err(failed)? {
+            return Err(OpenError::Unfinished);
+        }
+        check_known(&self.inner.reader).await
+    }
+
+    async fn bring_up_to_date(&self, to_serve: bool, steps: Option<u32>) -> Result<(), OpenError> {
+        let failed = |source: DbErr| OpenError::Migrate { source: Box::new(source) };
+        if to_serve && is_unfinished(&self.inner.reader).await.map_err(failed)? {
+            return Err(OpenError::Unfinished);
+        }
         let tx = begin_write(&self.inner.writer).await.map_err(failed)?;
         if self.inner.backend == DbBackend::Postgres {
             let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
@@ -149,6 +239,16 @@ async fn connect_memory() -> Result<DatabaseConnection, DbErr> {
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .map_sqlx_sqlite_opts(|options| options.foreign_keys(true));
+    Database::connect(options).await
+}
+
+async fn connect_copy(path: &Path) -> Result<DatabaseConnection, DbErr> {
+    let mut options = ConnectOptions::new("sqlite:");
+    let path = path.to_owned();
+    options.sqlx_logging(false).max_connections(1).min_connections(1).test_before_acquire(false);
+    options.map_sqlx_sqlite_opts(move |options| {
+        options.filename(&path).in_memory(false).create_if_missing(false).read_only(true).immutable(true)
+    });
     Database::connect(options).await
 }
 
@@ -193,7 +293,7 @@ pub(crate) async fn connect_file(
     }
 }
 
-async fn connect_postgres(target: &PostgresTarget) -> Result<DatabaseConnection, DbErr> {
+pub(crate) async fn connect_postgres(target: &PostgresTarget) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(&target.url);
     options.sqlx_logging(false).max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
     if let Some(password) = target.password.clone() {

@@ -21,6 +21,47 @@ pub(crate) struct PostgresTarget {
     pub(crate) password: Option<String>,
 }
 
+/// Where a PostgreSQL database is. `Debug` never shows the password.
+#[derive(Clone, Copy)]
+pub struct PostgresAddress<'a>(&'a PostgresTarget);
+
+/// Parameters of a URL that libpq has under the same name.
+const LIBPQ: [&str; 6] = ["sslmode", "sslrootcert", "sslcert", "sslkey", "application_name", "options"];
+
+impl PostgresAddress<'_> {
+    /// A connection URI for libpq, without the password: what our own driver alone understands is
+    /// left out.
+    #[must_use]
+    pub fn libpq_uri(&self) -> String {
+        let (base, parameters) = self.0.url.split_once('?').unwrap_or((&self.0.url, ""));
+        let name_of = |parameter: &str| match parameter.split('=').next().unwrap_or_default() {
+            "ssl-mode" => "sslmode",
+            "ssl-root-cert" | "ssl-ca" => "sslrootcert",
+            "ssl-cert" => "sslcert",
+            "ssl-key" => "sslkey",
+            own => LIBPQ.into_iter().find(|known| *known == own).unwrap_or_default(),
+        };
+        let kept = parameters.split('&').filter_map(|parameter| {
+            let (name, value) = (name_of(parameter), parameter.split_once('=')?.1);
+            (!name.is_empty()).then(|| format!("{name}={value}"))
+        });
+        let kept: Vec<String> = kept.collect();
+        if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }
+    }
+
+    /// The password, if the URL has one. It goes into a file for libpq, and nowhere else.
+    #[must_use]
+    pub fn danger_password(&self) -> Option<&str> {
+        self.0.password.as_deref()
+    }
+}
+
+impl fmt::Debug for PostgresAddress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresAddress({})", self.0.url)
+    }
+}
+
 /// The text is no database URL. It never repeats the text, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -80,12 +121,21 @@ impl DatabaseUrl {
         .map(Self)
     }
 
-    /// The file, of SQLite in a file.
+    /// The file of a SQLite database that is in one.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         match &self.0 {
             Target::SqliteFile(path) => Some(path),
             Target::SqliteMemory | Target::Postgres(_) => None,
+        }
+    }
+
+    /// Where a PostgreSQL database is, for its own tools.
+    #[must_use]
+    pub const fn postgres(&self) -> Option<PostgresAddress<'_>> {
+        match &self.0 {
+            Target::Postgres(target) => Some(PostgresAddress(target)),
+            Target::SqliteMemory | Target::SqliteFile(_) => None,
         }
     }
 
@@ -193,6 +243,19 @@ mod tests {
         assert_eq!(target.password.as_deref(), Some("s@cret"));
         assert_eq!(url.to_string(), "postgres://fleet@db:5432/fleet?sslmode=disable");
         assert_eq!(format!("{url:?}"), "DatabaseUrl(postgres://fleet@db:5432/fleet?sslmode=disable)");
+    }
+
+    #[test]
+    fn libpq_gets_what_it_knows_and_no_password() {
+        let url = "postgres://fleet:s%40cret@db:5432/fleet?ssl-mode=require&statement-cache-capacity=0&options=-c%20a%3Db";
+        let url = DatabaseUrl::parse(url).unwrap();
+        let address = url.postgres().unwrap();
+        assert_eq!(address.libpq_uri(), "postgres://fleet@db:5432/fleet?sslmode=require&options=-c%20a%3Db");
+        assert_eq!(address.danger_password(), Some("s@cret"));
+        assert!(!format!("{address:?}").contains("cret"));
+        let url = DatabaseUrl::parse("postgres://fleet@db/fleet?statement-cache-capacity=0").unwrap();
+        assert_eq!(url.postgres().unwrap().libpq_uri(), "postgres://fleet@db/fleet");
+        assert!(DatabaseUrl::sqlite_file("a").postgres().is_none());
     }
 
     #[test]

@@ -251,6 +251,8 @@ pub enum ActivityKind {
     SessionCreated,
     /// An operator revoked an agent.
     AgentRevoked,
+    /// The manifest was issued anew, saying the same under a new epoch.
+    ManifestIssued,
 }
 
 impl ActivityKind {
@@ -268,6 +270,7 @@ impl ActivityKind {
             Self::EnrollmentExpired => "enrollment_expired",
             Self::SessionCreated => "session_created",
             Self::AgentRevoked => "agent_revoked",
+            Self::ManifestIssued => "manifest_issued",
         }
     }
 }

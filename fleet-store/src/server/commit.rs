@@ -82,7 +82,7 @@ pub(crate) async fn apply(tx: &Transaction, change: Changeset) -> Result<(), Com
 }
 
 /// What a failed write means: another flow was first, or the backend failed.
-pub(super) fn refused(error: DbErr) -> CommitError {
+pub(crate) fn refused(error: DbErr) -> CommitError {
     if is_unique(&error) || is_foreign_key(&error) || is_contention(&error) {
         CommitError::Stale
     } else {

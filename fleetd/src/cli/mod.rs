@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0; 1 failure; 64 usage or configuration; 75 try again later; 77 not allowed.
 
+mod backup;
 mod orgs;
 mod place;
 mod serve;
@@ -14,6 +15,7 @@ use clap::{Parser, Subcommand};
 pub use crate::config::LogFormat;
 use crate::demo::DemoArgs;
 use crate::operator::{OperatorCommand, OperatorError};
+use backup::{BackupArgs, ManifestArgs, RestoreArgs};
 use orgs::OrgsCommand;
 use serve::ServeArgs;
 
@@ -54,6 +56,12 @@ enum Command {
     Agent(fleet_agent::cli::AgentArgs),
     /// Show the whole of it with simulated miners, on this host alone
     Demo(DemoArgs),
+    /// Copy the installation on this host, running or not, into a new directory: database and keys
+    Backup(BackupArgs),
+    /// Put a backup into a place on this host where nothing is
+    Restore(RestoreArgs),
+    /// Issue the manifest anew, after the database was restored by other means than fleetd restore
+    Manifest(ManifestArgs),
 }
 
 /// How the binary shall log.
@@ -103,6 +111,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, logging: impl FnOnce(L
         Some(Command::Demo(args)) => {
             logging(human("warn"));
             runtime.block_on(crate::demo::run(args))
+        }
+        Some(Command::Backup(args)) => {
+            logging(human("warn"));
+            runtime.block_on(args.run())
+        }
+        Some(Command::Restore(args)) => {
+            logging(human("warn"));
+            runtime.block_on(args.run())
+        }
+        Some(Command::Manifest(args)) => {
+            logging(human("warn"));
+            runtime.block_on(args.run())
         }
     };
     // A prompt that still waits for a line must not keep the process.

@@ -14,10 +14,20 @@ use fleet_core::keys::{CommandSecretKey, RootSecretKey, Signer};
 use fleet_core::random::{RandomError, SecureRandom};
 use zeroize::Zeroizing;
 
-const ROOT: &str = "root.key";
-const COMMAND: &str = "command.key";
+pub(crate) const ROOT: &str = "root.key";
+pub(crate) const COMMAND: &str = "command.key";
 /// What the names of our files and directories begin with.
-const OURS: [&str; 7] = ["root.", "root-", "command.", ".key-", "keys", "fleet.db", "local-agent"];
+const OURS: [&str; 9] = [
+    "root.",
+    "root-",
+    "command.",
+    ".key-",
+    "keys",
+    "fleet.db",
+    "local-agent",
+    super::lock::LOCK,
+    super::lock::RESTORING,
+];
 
 /// The keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -190,6 +200,15 @@ pub(crate) fn prepare(directory: &Path) -> Result<(), KeyDirError> {
 
 fn sync(directory: &Path) -> Result<(), KeyDirError> {
     File::open(directory).and_then(|file| file.sync_all()).map_err(io_at(directory))
+}
+
+/// A key that must be there.
+pub(crate) fn read_named(directory: &Path, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyDirError> {
+    let path = plain(directory).join(name);
+    if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Err(KeyDirError::Missing { path });
+    }
+    read(&path)
 }
 
 fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyDirError> {

@@ -9,6 +9,7 @@ mod limits;
 mod links;
 mod listener;
 mod local;
+pub(crate) mod lock;
 mod metrics;
 mod pages;
 mod passwords;
@@ -33,6 +34,7 @@ use fleet_store::Store;
 
 pub use certificate::TlsError;
 use links::Links;
+pub use lock::LockError;
 use metrics::Metrics;
 use passwords::Passwords;
 use set_up::SetUpToken;

@@ -34,6 +34,7 @@ use super::keys::{KeyDirError, Keys, Missing};
 use super::links::Links;
 use super::listener;
 use super::local::{LocalKeys, LocalReports, NAME};
+use super::lock::{DataDirLock, Hold, LockError, check_whole};
 use super::metrics::Metrics;
 use super::passwords::Passwords;
 use super::roots::RootFiles;
@@ -58,6 +59,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error("the data directory")]
     DataDir(#[source] KeyDirError),
+    /// Another process works on the data directory, or a restore into it was not finished.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The key directory cannot be used.
     #[error("the key directory")]
     Keys(#[source] KeyDirError),
@@ -154,6 +158,8 @@ impl StartError {
                 | Self::Tls(_)
                 | Self::Scan(_)
                 | Self::LocalKeys { .. }
+                | Self::Lock(LockError::Restoring { .. })
+                | Self::Database(OpenError::Unfinished)
         )
     }
 }
@@ -170,6 +176,8 @@ pub struct Server {
     certificate: Option<Arc<Certificate>>,
     /// Held for its lock.
     _local: Option<StateDir>,
+    /// Held against whoever restores, and on SQLite against other servers.
+    _lock: DataDirLock,
 }
 
 struct Local {
@@ -190,6 +198,9 @@ impl Server {
         probe: Arc<dyn Probe>,
     ) -> Result<Self, StartError> {
         super::keys::prepare(&config.data_dir).map_err(StartError::DataDir)?;
+        let hold = if config.database.postgres().is_some() { Hold::Shared } else { Hold::Alone };
+        let lock = DataDirLock::take(&config.data_dir, hold)?;
+        check_whole(&config.data_dir)?;
         let certificate = config.tls.as_ref().map(Certificate::open).transpose()?;
         let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let store = Store::open_url(&config.database).await?;
@@ -251,6 +262,7 @@ impl Server {
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
             _local: None,
+            _lock: lock,
             certificate: certificate.clone(),
             app,
         };

@@ -4,12 +4,14 @@ mod code;
 mod confirm;
 mod end;
 mod register;
+mod reissue;
 mod revoke;
 
 pub use code::{CreateCode, CreateCodeError, create_code};
 pub use confirm::{Confirm, ConfirmError, ConfirmStep, NeedsRootSignature};
 pub use end::{EndError, cancel, expire};
 pub use register::{Register, RegisterError, RegisterOutcome};
+pub use reissue::{NeedsReissueSignature, ReissueError, reissue};
 pub use revoke::{NeedsManifestSignature, Revoke, RevokeError};
 
 use crate::id::{AgentId, EnrollmentId, OrgId};
