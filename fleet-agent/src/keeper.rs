@@ -138,6 +138,8 @@ pub struct Keeper {
     made: u64,
     /// The last handshake failed, and that was said.
     failing: bool,
+    /// The problem that was logged last.
+    said: Option<String>,
     /// The last session was refused soon after it was made.
     short_lived: bool,
 }
@@ -160,6 +162,7 @@ impl Keeper {
             refused: Arc::default(),
             made: 0,
             failing: false,
+            said: None,
             short_lived: false,
         }
     }
@@ -208,6 +211,7 @@ impl Keeper {
             last_sequence: online.last_sequence,
         });
         let was_failing = std::mem::take(&mut self.failing);
+        self.said = None;
         let was_short_lived = std::mem::take(&mut self.short_lived);
         if self.made == 1 || was_failing || was_short_lived {
             tracing::info!(session = self.made, "online");
@@ -274,10 +278,13 @@ impl Keeper {
     fn failed(&mut self, error: &AgentError, pause: Duration) {
         let problem = chain(error);
         let retry_s = pause.as_secs_f64();
-        if std::mem::replace(&mut self.failing, true) {
+        self.failing = true;
+        // Another problem is news: a server that is up again may be one that was restored.
+        if self.said.as_ref() == Some(&problem) {
             tracing::debug!(%problem, retry_s, "still no session");
         } else {
             tracing::warn!(%problem, retry_s, "no session; trying on");
+            self.said = Some(problem.clone());
         }
         if self.current().is_none() {
             self.offline(Some(&problem));

@@ -134,7 +134,7 @@ impl Store {
             .filter(activity::Column::Id.lt(before.unwrap_or(i64::MAX)))
             .order_by_desc(activity::Column::Id)
             .limit(u64::from(limit))
-            .all(&self.inner.reader)
+            .all(&self.reader())
             .await
             .map_err(backend)?;
         rows.into_iter().map(line).collect()

@@ -90,7 +90,7 @@ impl Store {
             [org.value().into()],
         );
         let found = api_key::Entity::find().from_raw_sql(statement);
-        let rows = found.all(&self.inner.reader).await.map_err(backend)?;
+        let rows = found.all(&self.reader()).await.map_err(backend)?;
         rows.into_iter().map(|row| record(row, org)).collect()
     }
 

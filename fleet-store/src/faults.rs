@@ -22,8 +22,8 @@ pub enum Fault {
     HangAfter,
 }
 
-/// Fails one step of a store's transactions: a `BEGIN`, a statement, a `COMMIT` or a `ROLLBACK`.
-/// Reads outside of transactions are no steps.
+/// Fails one step of a store's work: a `BEGIN`, a statement, a `COMMIT` or a `ROLLBACK`, or a read
+/// outside of transactions.
 #[derive(Debug, Default)]
 pub struct Faults {
     /// How many steps there still are until the fault, and the fault.

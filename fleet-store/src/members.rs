@@ -124,7 +124,7 @@ impl Store {
              JOIN manifest f ON f.org_id = o.id AND f.epoch = o.epoch WHERE m.user_id = $1 ORDER BY m.id",
             [user.value().into()],
         );
-        let rows = self.inner.reader.query_all_raw(statement).await.map_err(backend)?;
+        let rows = self.reader().query_all_raw(statement).await.map_err(backend)?;
         let membership = |row: sea_orm::QueryResult| {
             let id: i64 = row.try_get("", "id").map_err(backend)?;
             let name: String = row.try_get("", "org_name").map_err(backend)?;
@@ -146,7 +146,7 @@ impl Store {
             [org.value().into()],
         );
         let found = app_user::Entity::find().from_raw_sql(statement);
-        found.all(&self.inner.reader).await.map_err(backend)?.into_iter().map(users::user).collect()
+        found.all(&self.reader()).await.map_err(backend)?.into_iter().map(users::user).collect()
     }
 
     /// Writes one line about a user to the log of each of their organizations.

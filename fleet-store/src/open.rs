@@ -86,7 +86,9 @@ enum How {
     Restore,
     /// As it was after so many steps.
     #[cfg(feature = "fault-injection")]
-    Old { steps: u32 },
+    Old {
+        steps: u32,
+    },
 }
 
 impl Store {

@@ -74,7 +74,7 @@ impl Store {
     /// [`StoreError`] if the backend fails.
     pub async fn has_several_organizations(&self) -> Result<bool, StoreError> {
         let ids = organization::Entity::find().select_only().column(organization::Column::Id).limit(2);
-        let ids: Vec<i64> = ids.into_tuple().all(&self.inner.reader).await.map_err(backend)?;
+        let ids: Vec<i64> = ids.into_tuple().all(&self.reader()).await.map_err(backend)?;
         Ok(ids.len() > 1)
     }
 

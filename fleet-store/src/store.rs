@@ -10,7 +10,7 @@ use sea_orm::{
 };
 
 use crate::error::backend;
-use crate::transaction::Transaction;
+use crate::transaction::{Reader, Transaction};
 
 /// A server's storage, on SQLite or PostgreSQL. Cheap to clone: clones share connections.
 ///
@@ -62,6 +62,15 @@ impl Store {
             }
         };
         self.begin(&self.inner.reader, options).await
+    }
+
+    /// For single statements that read.
+    pub(crate) fn reader(&self) -> Reader<'_> {
+        Reader {
+            inner: &self.inner.reader,
+            #[cfg(feature = "fault-injection")]
+            faults: self.inner.faults.clone(),
+        }
     }
 
     async fn begin(

@@ -100,7 +100,7 @@ impl Store {
             found = found.filter(event::Column::DeviceId.eq(device.value()));
         }
         let newest = found.order_by_desc(event::Column::Id).limit(u64::from(limit.min(MAX_ROWS)));
-        let rows = newest.all(&self.inner.reader).await.map_err(backend)?;
+        let rows = newest.all(&self.reader()).await.map_err(backend)?;
         rows.into_iter().map(|row| status_change(&row)).collect()
     }
 

@@ -1,4 +1,4 @@
-//! The one way by which statements reach the database in a transaction.
+//! The ways by which statements reach the database: in a transaction, or alone.
 
 use sea_orm::prelude::async_trait::async_trait;
 use sea_orm::{
@@ -55,6 +55,37 @@ impl Transaction {
 
     pub(crate) async fn rollback(self) -> Result<(), DbErr> {
         step!(self.faults, self.inner.rollback())
+    }
+}
+
+/// A connection for single statements that read, each of which sees one moment.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    pub(crate) inner: &'a DatabaseConnection,
+    #[cfg(feature = "fault-injection")]
+    pub(crate) faults: Option<std::sync::Arc<Faults>>,
+}
+
+#[async_trait]
+impl ConnectionTrait for Reader<'_> {
+    fn get_database_backend(&self) -> DbBackend {
+        self.inner.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        step!(self.faults, self.inner.execute_raw(statement))
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        step!(self.faults, self.inner.execute_unprepared(sql))
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        step!(self.faults, self.inner.query_one_raw(statement))
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        step!(self.faults, self.inner.query_all_raw(statement))
     }
 }
 

@@ -62,7 +62,7 @@ impl Store {
             return Ok(None);
         }
         let by_name = app_user::Entity::find().filter(app_user::Column::Name.eq(name.to_lowercase()));
-        by_name.one(&self.inner.reader).await.map_err(backend)?.map(user).transpose()
+        by_name.one(&self.reader()).await.map_err(backend)?.map(user).transpose()
     }
 
     /// An account by its id.
@@ -70,7 +70,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the backend fails.
     pub async fn user(&self, id: UserId) -> Result<Option<UserRecord>, StoreError> {
-        user_by_id(&self.inner.reader, id.value()).await
+        user_by_id(&self.reader(), id.value()).await
     }
 
     /// Gives a user another password, if `old_hash` is still that of the present one, and ends all their sessions but

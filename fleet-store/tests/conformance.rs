@@ -119,6 +119,13 @@ suite! {
         every_other_write_is_whole_or_nothing
         a_refused_change_leaves_nothing_whatever_fails
         a_set_up_that_fails_leaves_nothing;
+    operations:
+        no_operation_is_forgotten
+        a_read_that_fails_says_so;
+    restore:
+        a_restored_database_lets_nobody_go_on
+        a_database_is_looked_into_as_it_is
+        only_an_empty_postgresql_database_is_restored_into_and_it_is_not_served_before;
     backup:
         a_backup_is_the_database
         a_backup_is_of_one_moment

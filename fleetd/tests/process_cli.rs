@@ -429,7 +429,8 @@ async fn an_operator_does_everything_from_the_command_line() {
 async fn commands_with_json(home: &Home) -> BTreeSet<String> {
     // No answer of the server to show; some are no commands of an operator, or not all of them is.
     let others = [
-        "setup", "login", "logout", "passwd", "orgs", "agent", "demo", "backup", "restore", "manifest", "help",
+        "setup", "login", "logout", "passwd", "orgs", "agent", "demo", "backup", "restore", "manifest",
+        "help",
     ];
     let mut found = BTreeSet::new();
     let mut open = vec![String::new()];

@@ -56,7 +56,7 @@ impl ServerStore for Store {
                  ORDER BY expires_at, id LIMIT $2",
                 [now.value().into(), i64::from(limit).into()],
             );
-            let rows = self.inner.reader.query_all_raw(statement).await.map_err(backend)?;
+            let rows = self.reader().query_all_raw(statement).await.map_err(backend)?;
             let due = rows.iter().map(|row| row.try_get::<i64>("", "id"));
             let due = due.collect::<Result<Vec<_>, _>>().map_err(backend)?;
             let columns = Columns("pending_enrollment");

@@ -82,7 +82,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the backend fails.
     pub async fn durable_sequence(&self, agent: AgentId, kind: UploadKind) -> Result<i64, StoreError> {
-        position(&self.inner.reader, agent.value(), kind).await
+        position(&self.reader(), agent.value(), kind).await
     }
 
     /// Counts a message that cannot be parsed as durable, so that the agent stops sending it.

@@ -17,6 +17,17 @@ pub async fn count(raw: &DatabaseConnection, table: &str) -> i64 {
     row.unwrap().try_get("", "n").unwrap()
 }
 
+/// No two transactions of this database ever waited for each other: PostgreSQL would have given up one, which a flow
+/// that begins anew does not show. Every other connection must be closed, for then they have reported.
+pub async fn assert_no_deadlock(on: &Databases, raw: &DatabaseConnection) {
+    if on.is_sqlite() {
+        return;
+    }
+    let sql = "SELECT deadlocks AS n FROM pg_stat_database WHERE datname = current_database()";
+    let row = raw.query_one_raw(Statement::from_string(raw.get_database_backend(), sql)).await.unwrap();
+    assert_eq!(row.unwrap().try_get::<i64>("", "n").unwrap(), 0, "deadlocks");
+}
+
 async fn assert_refused(raw: &DatabaseConnection, sql: &str, by: &str) {
     let refused = raw.execute_unprepared(sql).await.expect_err(sql);
     assert!(refused.to_string().to_lowercase().contains(by), "{sql}: {refused}");

@@ -241,4 +241,8 @@ pub async fn flows_beside_each_other_all_end(on: &Databases) {
     }
     tasks.join_all().await;
     assert_eq!(ids(&f, DeviceFilter { agent: None, paired: Some(false) }).await, everything);
+    f.store.close().await;
+    let raw = f.empty.raw().await;
+    super::database::assert_no_deadlock(on, &raw).await;
+    raw.close().await.unwrap();
 }

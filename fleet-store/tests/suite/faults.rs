@@ -16,7 +16,7 @@ use fleet_core::store::{
 use fleet_core::telemetry::{Event, EventKind, MinerStatus};
 use fleet_core::time::{Clock as _, UnixMillis};
 use fleet_store::{
-    Account, Fault, Guard, LogEntry, LogKind, Selection, Store, Upload, UploadKind, UserRecord,
+    Account, Fault, Guard, LogEntry, LogKind, Restored, Selection, Store, Upload, UploadKind, UserRecord,
     UserSessionRecord,
 };
 
@@ -251,7 +251,7 @@ async fn own_devices(server: &Server, guard: &Guard, number: u8) {
 
 /// Everything else that writes.
 #[derive(Debug, Clone, Copy)]
-enum Write {
+pub enum Write {
     AddMember,
     AddNewMember,
     RemoveMember,
@@ -274,9 +274,29 @@ enum Write {
     Unpair,
     PruneTelemetry,
     Expire,
+    Restored,
 }
 
-const WRITES: &[Write] = &[
+impl Write {
+    /// The operation of the store that makes it.
+    pub fn operation(self) -> String {
+        let mut name = String::new();
+        for c in format!("{self:?}").chars() {
+            if c.is_uppercase() && !name.is_empty() {
+                name.push('_');
+            }
+            name.extend(c.to_lowercase());
+        }
+        match name.as_str() {
+            "add_new_member" => "add_member".to_owned(),
+            // It notes the use of the key.
+            "use_user_api_key" => "user_by_api_key".to_owned(),
+            _ => name,
+        }
+    }
+}
+
+pub const WRITES: &[Write] = &[
     Write::AddMember,
     Write::AddNewMember,
     Write::RemoveMember,
@@ -299,6 +319,7 @@ const WRITES: &[Write] = &[
     Write::Unpair,
     Write::PruneTelemetry,
     Write::Expire,
+    Write::Restored,
 ];
 
 pub async fn every_other_write_is_whole_or_nothing(on: &Databases) {
@@ -500,6 +521,25 @@ async fn operation_of(f: &Fixture, write: Write, name: &str, fault: Fault) -> Op
             f.peer(name).await;
             signed_in(f, name).await;
             operation(move |store: Store| async move { store.expire(end).await })
+        }
+        Write::Restored => {
+            // One session of each kind and one challenge, whatever there was before.
+            f.store.restored(Restored::default()).await.unwrap();
+            let peer = f.peer(name).await;
+            signed_in(f, name).await;
+            f.commit(Changeset { challenge: Some(f.challenge(&peer)), ..Changeset::default() })
+                .await
+                .unwrap();
+            let held = f.store.load(Query::Organization(org)).await.unwrap().unwrap().organization;
+            // The same manifest: that the record is written shows by its version.
+            let put = Put { record: held.record, expected: Some(held.version) };
+            let change = Changeset { organization: Some(put), ..Changeset::default() };
+            let (actor, kind) = (Actor::System, LogKind::Restored);
+            let line = LogEntry { at: now, org_id: org, actor, kind, detail: Some(name.to_owned()) };
+            let restored = Restored { changes: vec![change], lines: vec![line] };
+            operation(move |store| {
+                with(store, restored.clone(), async |s, restored| s.restored(restored).await)
+            })
         }
     }
 }

@@ -17,7 +17,7 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use super::database::count;
+use super::database::{assert_no_deadlock, count};
 use crate::support::Databases;
 use crate::support::server::{Caller, Enrolled, Server, Waiting, code_of};
 
@@ -415,5 +415,8 @@ pub async fn fifty_enrollments_at_once_all_end(on: &Databases) {
     let sql = "SELECT COUNT(DISTINCT agent_id) AS n FROM api_key";
     let row = raw.query_one_raw(Statement::from_string(raw.get_database_backend(), sql)).await.unwrap();
     assert_eq!(row.unwrap().try_get::<i64>("", "n").unwrap(), 50);
+    first.store.close().await;
+    second.store.close().await;
+    assert_no_deadlock(on, &raw).await;
     raw.close().await.unwrap();
 }

@@ -155,6 +155,28 @@ pub async fn nothing_ever(name: &str, bench: &Bench, operation: &Operation) {
     }
 }
 
+/// Makes a read fail at every step: it says so each time, rather than answer with what is not so.
+pub async fn fails_whenever_a_step_does(name: &str, bench: &Bench, read: &Operation) {
+    let before = bench.dump().await;
+    let mut steps = 0;
+    for fault in [Fault::FailBefore, Fault::FailAfter] {
+        let mut n = 0;
+        loop {
+            bench.faults.arm(n + 1, fault);
+            let outcome = read(bench.store.clone()).await;
+            if !bench.faults.disarm() {
+                assert_eq!(outcome, Ok(()), "{name}: without a fault");
+                break;
+            }
+            n += 1;
+            assert!(outcome.is_err(), "{name}: {fault:?} of step {n} unnoticed");
+        }
+        steps = n;
+    }
+    assert!(steps > 0, "{name}: no step, so that nothing was tested");
+    assert_eq!(bench.dump().await, before, "{name}: a read changes nothing");
+}
+
 impl Strike {
     fn gone(&self) -> impl Iterator<Item = &(String, String)> {
         self.before.iter().filter(|row| self.after.binary_search(row).is_err())

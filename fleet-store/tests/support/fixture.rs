@@ -12,8 +12,8 @@ use fleet_core::manifest::Pin;
 use fleet_core::name::Name;
 use fleet_core::policy::Policy;
 use fleet_core::store::{
-    Actor, AgentApiKeyRecord, AgentKind, AgentRecord, AgentStatus, Changeset, CommitError, EnrollmentRecord,
-    EnrollmentState, Put, Query, ServerStore, SessionRecord,
+    Actor, AgentApiKeyRecord, AgentKind, AgentRecord, AgentStatus, ChallengeRecord, Changeset, CommitError,
+    EnrollmentRecord, EnrollmentState, Put, Query, ServerStore, SessionRecord,
 };
 use fleet_core::telemetry::{BoardSample, Discovery, Event, EventKind, MinerStatus, Sample};
 use fleet_core::testing::{SeededRandom, VirtualClock, World};
@@ -196,6 +196,22 @@ impl Fixture {
             answered_at: None,
             second_uses: 0,
             second_use_at: None,
+        }
+    }
+
+    /// A challenge of a peer's handshake.
+    pub fn challenge(&self, peer: &Peer) -> ChallengeRecord {
+        ChallengeRecord {
+            challenge: *SessionToken::generate(&self.random).unwrap().hash().as_bytes(),
+            agent_id: peer.id(),
+            api_key: peer.api_key.hash,
+            identity: *peer.record.keys.identity(),
+            client_nonce: [1; 32],
+            command: peer.session.command,
+            server_time: self.now,
+            expires_at: self.later(30),
+            last_sequence: 0,
+            manifest_hash: [2; 32],
         }
     }
 
