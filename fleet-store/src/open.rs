@@ -61,6 +61,13 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// There is nothing of a server in it.
+    #[error("the database holds no installation")]
+    NoInstallation {
+        /// Why.
+        #[source]
+        source: Box<DbErr>,
+    },
     /// The database lacks a step of this version's schema.
     #[error("the database is older than this version: start the server once, which brings it up to date")]
     OlderSchema,
@@ -143,8 +150,7 @@ impl Store {
     /// # Errors
     /// [`OpenError`].
     pub async fn require_current_schema(&self) -> Result<(), OpenError> {
-        let failed = |source: DbErr| OpenError::Migrate { source: Box::new(source) };
-        let pending = Migrator::pending(&self.inner.reader).await.map_err(failed)?;
+        let pending = Migrator::pending(&self.inner.reader).await?;
         if pending { Err(OpenError::OlderSchema) } else { Ok(()) }
     }
 

@@ -7,7 +7,7 @@ mod m0001_initial;
 mod m0002_organizations;
 
 use sea_orm_migration::async_trait::async_trait;
-use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
 use crate::open::OpenError;
@@ -29,20 +29,25 @@ impl Migrator {
     }
 
     /// Whether the database lacks a step.
-    pub(crate) async fn pending<C: ConnectionTrait>(db: &C) -> Result<bool, DbErr> {
-        let applied = Self::get_migration_models(db).await?;
-        let is_missing =
-            |step: &Box<dyn MigrationTrait>| applied.iter().all(|row| row.version != step.name());
-        Ok(Self::migrations().iter().any(is_missing))
+    pub(crate) async fn pending<C: ConnectionTrait>(db: &C) -> Result<bool, OpenError> {
+        let applied = applied(db).await?;
+        Ok(Self::migrations().iter().any(|step| applied.iter().all(|name| name != step.name())))
     }
+}
+
+/// The steps of a database that is not to be changed: asking the migrator would make its table.
+async fn applied<C: ConnectionTrait>(db: &C) -> Result<Vec<String>, OpenError> {
+    let failed = |source: DbErr| OpenError::NoInstallation { source: Box::new(source) };
+    let sql = "SELECT version FROM seaql_migrations ORDER BY version";
+    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await;
+    let names = rows.map_err(failed)?.iter().map(|row| row.try_get("", "version")).collect::<Result<_, _>>();
+    names.map_err(failed)
 }
 
 /// Refuses a database that has a step of a newer version.
 pub(crate) async fn check_known<C: ConnectionTrait>(db: &C) -> Result<(), OpenError> {
-    let failed = |source: DbErr| OpenError::Migrate { source: Box::new(source) };
-    let applied = Migrator::get_migration_models(db).await.map_err(failed)?;
-    match applied.into_iter().find(|row| !Migrator::knows(&row.version)) {
-        Some(newer) => Err(OpenError::NewerSchema { step: newer.version }),
+    match applied(db).await?.into_iter().find(|name| !Migrator::knows(name)) {
+        Some(step) => Err(OpenError::NewerSchema { step }),
         None => Ok(()),
     }
 }
@@ -50,7 +55,8 @@ pub(crate) async fn check_known<C: ConnectionTrait>(db: &C) -> Result<(), OpenEr
 /// Applies what is missing, inside a transaction that keeps out every other process; the first `steps` of it only, if
 /// that is given.
 pub(crate) async fn migrate(tx: &DatabaseTransaction, steps: Option<u32>) -> Result<(), OpenError> {
-    check_known(tx).await?;
     let failed = |source: DbErr| OpenError::Migrate { source: Box::new(source) };
+    Migrator::install(tx).await.map_err(failed)?;
+    check_known(tx).await?;
     Migrator::up(tx, steps).await.map_err(failed)
 }

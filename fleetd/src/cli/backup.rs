@@ -133,14 +133,20 @@ impl RestoreArgs {
             }
             Err(error) => {
                 report(&error);
-                match error {
-                    RestoreError::Lock(LockError::InUse { .. }) => ExitCode::from(LATER),
+                let is_use = matches!(
+                    error,
                     RestoreError::OtherDatabase { .. }
-                    | RestoreError::InMemory
-                    | RestoreError::NoKeys
-                    | RestoreError::Occupied { .. }
-                    | RestoreError::Lock(LockError::Restoring { .. }) => ExitCode::from(USAGE),
-                    _ => ExitCode::FAILURE,
+                        | RestoreError::InMemory
+                        | RestoreError::NoKeys
+                        | RestoreError::Occupied { .. }
+                        | RestoreError::Lock(LockError::Restoring { .. })
+                );
+                if matches!(error, RestoreError::Lock(LockError::InUse { .. })) {
+                    ExitCode::from(LATER)
+                } else if is_use {
+                    ExitCode::from(USAGE)
+                } else {
+                    ExitCode::FAILURE
                 }
             }
         }
