@@ -18,7 +18,7 @@ pub(crate) const RESTORING: &str = "restoring";
 #[non_exhaustive]
 pub enum LockError {
     /// Another process works on it.
-    #[error("{} is in use by {}; stop that first", path.display(), holder(*pid))]
+    #[error("{} is using {}; stop it first", holder(*pid), path.display())]
     InUse {
         /// The directory.
         path: PathBuf,
