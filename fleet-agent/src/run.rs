@@ -47,7 +47,7 @@ use crate::{
     server_url::AllowInsecure,
     spool::Spool,
     state::{Access, StateDir, StateDirError, StateFileError},
-    tls::TrustAnchors,
+    tls::TlsOptions,
     uploads::Uploader,
 };
 
@@ -67,8 +67,8 @@ pub struct RunOptions {
     pub state_dir: PathBuf,
     /// Whether plain HTTP to another host is allowed.
     pub allow_insecure: AllowInsecure,
-    /// Whose certificates the server's is verified by.
-    pub anchors: TrustAnchors,
+    /// How TLS is spoken to the server.
+    pub tls: TlsOptions,
     /// Which ranges are scanned for miners.
     pub scan: AllowList,
     /// The port of Proto rigs, if it is not 80 or 443.
@@ -86,7 +86,7 @@ impl RunOptions {
         Self {
             state_dir: state_dir.into(),
             allow_insecure: AllowInsecure::No,
-            anchors: TrustAnchors::System,
+            tls: TlsOptions::default(),
             scan: AllowList::default(),
             proto_port: None,
             poll_interval: Duration::from_secs(5),
@@ -155,7 +155,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
     if store.load().await?.is_none_or(|held| held.record.api_key.is_none()) {
         return Err(RunError::NotEnrolled);
     }
-    let gateway = ConnectGateway::new(&identity.server, options.allow_insecure, &options.anchors)?;
+    let gateway = ConnectGateway::new(&identity.server, options.allow_insecure, &options.tls)?;
     let health = match options.health {
         Some(address) => {
             let listener =

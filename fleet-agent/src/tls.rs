@@ -1,16 +1,30 @@
 //! TLS to the server: rustls with the ring provider, certificates always verified.
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+};
 
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::{
+    ClientConfig, RootCertStore, SignatureScheme,
+    client::{ResolvesClientCert, Resumption},
+    crypto::ring,
+    sign::CertifiedKey,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use zeroize::Zeroizing;
+
+use crate::keeper::chain;
 
 /// TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The CA file cannot be read.
-    #[error("cannot read the CA file {}", .path.display())]
+    /// A file cannot be read.
+    #[error("cannot read {}", .path.display())]
     Io {
         /// Which file.
         path: PathBuf,
@@ -18,8 +32,8 @@ pub enum TlsError {
         #[source]
         source: io::Error,
     },
-    /// The CA file is not PEM.
-    #[error("the CA file {} is not in PEM form", .path.display())]
+    /// A file is not PEM, or has no key where there must be one.
+    #[error("{} is not what it should be in PEM form", .path.display())]
     Pem {
         /// Which file.
         path: PathBuf,
@@ -27,8 +41,8 @@ pub enum TlsError {
         #[source]
         source: rustls_pki_types::pem::Error,
     },
-    /// The CA file has no certificate.
-    #[error("the CA file {} holds no certificate", .path.display())]
+    /// A file has no certificate.
+    #[error("{} holds no certificate", .path.display())]
     NoCertificate {
         /// Which file.
         path: PathBuf,
@@ -38,6 +52,25 @@ pub enum TlsError {
     Certificate {
         /// Which file.
         path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The key may be read by others.
+    #[error("the key {} may be read by others: its mode is {mode:o} and must be 600", .path.display())]
+    Exposed {
+        /// Which file.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Certificate and key do not fit, or are of a kind that is not supported.
+    #[error("the certificate in {} and the key in {}", .certificate.display(), .key.display())]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
         /// What is wrong.
         #[source]
         source: rustls::Error,
@@ -67,21 +100,63 @@ impl From<Option<PathBuf>> for TrustAnchors {
     }
 }
 
+/// A certificate to show to a server that asks for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a certificate and its key")]
+pub struct ClientFiles {
+    /// PEM, the own certificate first.
+    pub certificate: PathBuf,
+    /// PEM, to be read by its owner alone.
+    pub key: PathBuf,
+}
+
+/// How TLS is spoken to the server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(clippy::exhaustive_structs, reason = "whom to believe, and who one is")]
+pub struct TlsOptions {
+    /// Whose certificates the server's is verified by.
+    pub anchors: TrustAnchors,
+    /// What is shown to a server that asks for a certificate.
+    pub client: Option<ClientFiles>,
+}
+
+impl From<&TrustAnchors> for TlsOptions {
+    fn from(anchors: &TrustAnchors) -> Self {
+        Self { anchors: anchors.clone(), client: None }
+    }
+}
+
+impl From<&Self> for TlsOptions {
+    fn from(options: &Self) -> Self {
+        options.clone()
+    }
+}
+
 /// The configuration for connections to the server, which speak HTTP/2.
+///
+/// A client certificate is read again for each connection, so that a renewed one is used.
 ///
 /// # Errors
 /// [`TlsError`].
-pub fn client_config(anchors: &TrustAnchors) -> Result<Arc<ClientConfig>, TlsError> {
-    let roots = match anchors {
+pub fn client_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TlsError> {
+    let roots = match &options.anchors {
         TrustAnchors::System => system_roots()?,
         TrustAnchors::File(path) => roots_of(path)?,
     };
     // The provider is named: another one is linked as well, and neither is the process's default.
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Protocol)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match &options.client {
+        None => builder.with_no_client_auth(),
+        Some(files) => {
+            let mut config = builder.with_client_cert_resolver(Arc::new(Shown::open(files)?));
+            // A session that is resumed is that of the certificate it began with.
+            config.resumption = Resumption::disabled();
+            config
+        }
+    };
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(Arc::new(config))
 }
@@ -99,28 +174,91 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-fn roots_of(path: &PathBuf) -> Result<RootCertStore, TlsError> {
-    let pem = fs::read(path).map_err(|source| TlsError::Io { path: path.clone(), source })?;
+fn roots_of(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|source| TlsError::Pem { path: path.clone(), source })?;
-        roots.add(certificate).map_err(|source| TlsError::Certificate { path: path.clone(), source })?;
-    }
-    if roots.is_empty() {
-        return Err(TlsError::NoCertificate { path: path.clone() });
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|source| TlsError::Certificate { path: path.to_owned(), source })?;
     }
     Ok(roots)
 }
 
+/// The certificates of a PEM file, at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = std::fs::read(path).map_err(|source| TlsError::Io { path: path.to_owned(), source })?;
+    let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|source| TlsError::Pem { path: path.to_owned(), source })?;
+    if found.is_empty() {
+        return Err(TlsError::NoCertificate { path: path.to_owned() });
+    }
+    Ok(found)
+}
+
+/// Certificate and key, if they are a pair and the key is its owner's alone.
+fn pair(files: &ClientFiles) -> Result<CertifiedKey, TlsError> {
+    let chain = certificates(&files.certificate)?;
+    let path = &files.key;
+    let io = |source| TlsError::Io { path: path.clone(), source };
+    // The mode of the very file that is read.
+    let mut file = File::open(path).map_err(io)?;
+    let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(TlsError::Exposed { path: path.clone(), mode });
+    }
+    let mut pem = Zeroizing::new(Vec::new());
+    file.read_to_end(&mut pem).map_err(io)?;
+    let key =
+        PrivateKeyDer::from_pem_slice(&pem).map_err(|source| TlsError::Pem { path: path.clone(), source })?;
+    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|source| TlsError::Pair {
+        certificate: files.certificate.clone(),
+        key: path.clone(),
+        source,
+    })
+}
+
+/// The certificate that is shown: what its files hold, or what they held when they could last be used.
+#[derive(Debug)]
+struct Shown {
+    files: ClientFiles,
+    last: RwLock<Arc<CertifiedKey>>,
+}
+
+impl Shown {
+    fn open(files: &ClientFiles) -> Result<Self, TlsError> {
+        Ok(Self { last: RwLock::new(Arc::new(pair(files)?)), files: files.clone() })
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        match pair(&self.files) {
+            Ok(pair) => *self.last.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pair),
+            // A renewal may be half done.
+            Err(error) => {
+                tracing::warn!(
+                    problem = chain(&error),
+                    "the client certificate cannot be read; showing the last one"
+                );
+            }
+        }
+        Some(Arc::clone(&self.last.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn a_ca_file_that_cannot_be_used_is_named() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("ca.pem");
-        let config = || client_config(&TrustAnchors::File(path.clone()));
+        let config = || client_config(&(&TrustAnchors::File(path.clone())).into());
         assert!(matches!(config(), Err(TlsError::Io { .. })));
         fs::write(&path, "nothing").unwrap();
         assert!(matches!(config(), Err(TlsError::NoCertificate { .. })));

@@ -204,8 +204,14 @@ async fn metrics_are_the_operators_or_on_an_address_of_their_own() {
             assert!(!answer.body.contains(secret.as_str()), "{what}: a secret in the metrics");
         }
     }
+    let health = http1(own, "GET", "/healthz", &[], b"").await;
+    assert_eq!(
+        (health.status, health.body.as_str()),
+        (200, "ok\n"),
+        "a probe without a certificate asks here"
+    );
     for (method, path) in
-        [("GET", "/"), ("GET", "/healthz"), ("POST", "/metrics"), ("POST", "/fleet.v1.OperatorService/Login")]
+        [("GET", "/"), ("GET", "/setup/x"), ("POST", "/metrics"), ("POST", "/fleet.v1.OperatorService/Login")]
     {
         let answer = http1(own, method, path, &[], b"").await;
         assert_eq!(answer.status, 404, "{method} {path} on the metrics address: {answer:?}");
@@ -306,7 +312,8 @@ fn trusting(ca: &str, alpn: &[u8]) -> Arc<rustls::ClientConfig> {
 async fn tls_is_served_with_the_configured_certificate() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = config(directory.path(), Mode::Server);
-    config.tls = Some(TlsFiles { certificate: tls_file("server.pem"), key: tls_file("server.key") });
+    config.tls =
+        Some(TlsFiles { certificate: tls_file("server.pem"), key: tls_file("server.key"), clients: None });
     let bench = Bench::with(config, directory).await;
     assert!(bench.server.set_up_link().unwrap().starts_with(&format!("https://{}/setup/", bench.address)));
     let server: http::Uri = format!("https://{}", bench.address).parse().unwrap();
@@ -365,7 +372,7 @@ async fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
         return;
     }
     let mut config = config(directory.path(), Mode::Server);
-    config.tls = Some(TlsFiles { certificate: certificate.clone(), key: key.clone() });
+    config.tls = Some(TlsFiles { certificate: certificate.clone(), key: key.clone(), clients: None });
     let bench = Bench::with(config, directory).await;
     let trusts = |path: &Path| {
         let mut roots = rustls::RootCertStore::empty();
@@ -402,7 +409,7 @@ async fn tls_files_that_do_not_do_stop_the_start() {
     ] {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path(), Mode::Server);
-        config.tls = Some(TlsFiles { certificate: tls_file(certificate), key: tls_file(key) });
+        config.tls = Some(TlsFiles { certificate: tls_file(certificate), key: tls_file(key), clients: None });
         let random = Arc::new(SeededRandom::new(1));
         let started =
             Server::start(&config, Arc::new(VirtualClock::default()), random, Arc::new(NoProbe)).await;

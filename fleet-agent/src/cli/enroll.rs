@@ -64,7 +64,7 @@ pub(super) async fn enroll(args: &AgentArgs, enroll: &EnrollArgs) -> Result<(), 
     let gateway = ConnectGateway::new(
         &server,
         enroll.transport.allow_insecure_transport.into(),
-        &enroll.transport.ca_file.clone().into(),
+        enroll.transport.tls(),
     )?;
     let directory = args.open(Access::Exclusive)?;
     let text = asked(|| prompt::secret("the enrollment code")).await?;

@@ -24,7 +24,10 @@ pub use self::{
     status::StatusArgs,
 };
 use self::{exit::Failure, terminal::interruptible};
-use crate::state::{Access, StateDir, StateDirError};
+use crate::{
+    state::{Access, StateDir, StateDirError},
+    tls::{ClientFiles, TlsOptions},
+};
 
 /// The fleet agent: reads the miners of its site and reports to the fleet server.
 #[derive(Debug, Parser)]
@@ -87,9 +90,25 @@ pub struct ServerArgs {
     /// Verify the server by the certificates of this PEM file, and no others
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+    /// Show this certificate to a server that asks for one: PEM, the own certificate first
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    pub client_cert: Option<PathBuf>,
+    /// Its key: PEM, to be read by its owner alone
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    pub client_key: Option<PathBuf>,
     /// Allow plain HTTP to a host that is not loopback: whoever can read the traffic has the api_key
     #[arg(long)]
     pub allow_insecure_transport: bool,
+}
+
+impl ServerArgs {
+    fn tls(&self) -> TlsOptions {
+        let client = self.client_cert.clone().zip(self.client_key.clone());
+        TlsOptions {
+            anchors: self.ca_file.clone().into(),
+            client: client.map(|(certificate, key)| ClientFiles { certificate, key }),
+        }
+    }
 }
 
 impl AgentArgs {

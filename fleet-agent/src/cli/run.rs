@@ -83,7 +83,7 @@ fn options(args: &AgentArgs, run: &RunArgs) -> Result<RunOptions, Failure> {
         {
             let mut options = RunOptions::new(state_dir);
             options.allow_insecure = run.server.allow_insecure_transport.into();
-            options.anchors = run.server.ca_file.clone().into();
+            options.tls = run.server.tls();
             options.scan = scan;
             options.poll_interval = poll_interval;
             options.proto_port = proto_port;
@@ -142,11 +142,8 @@ pub(super) async fn refresh(args: &AgentArgs, server: &ServerArgs) -> Result<(),
 /// The driver of an enrolled agent, with its name and server.
 fn driver(directory: &StateDir, server: &ServerArgs) -> Result<(AgentDriver, (String, String)), Failure> {
     let identity = directory.public_state()?.ok_or(RunError::NotEnrolled)?;
-    let gateway = ConnectGateway::new(
-        &identity.server,
-        server.allow_insecure_transport.into(),
-        &server.ca_file.clone().into(),
-    )?;
+    let gateway =
+        ConnectGateway::new(&identity.server, server.allow_insecure_transport.into(), server.tls())?;
     let driver = AgentDriver::new(
         Arc::new(directory.store()),
         Arc::new(directory.keys()),

@@ -22,7 +22,7 @@ use super::{AGENT_VERSION, ControlMessage, ControlStream, Gateway, Upload, Uploa
 use crate::{
     counters::UploadKind,
     server_url::{AllowInsecure, ServerUrl, ServerUrlError},
-    tls::{TlsError, TrustAnchors, client_config},
+    tls::{TlsError, TlsOptions, client_config},
 };
 
 /// How long an upload may take: up to 8 MiB on a slow uplink.
@@ -54,7 +54,7 @@ impl ConnectGateway {
     pub fn new(
         server: &ServerUrl,
         allow: AllowInsecure,
-        anchors: &TrustAnchors,
+        tls: impl Into<TlsOptions>,
     ) -> Result<Self, ConnectError> {
         server.check_transport(allow)?;
         if server.is_exposed() {
@@ -65,7 +65,7 @@ impl ConnectGateway {
         } else if allow == AllowInsecure::Yes {
             tracing::warn!(%server, "--allow-insecure-transport is given, and not needed for this server");
         }
-        let tls = server.is_tls().then(|| client_config(anchors)).transpose()?;
+        let tls = server.is_tls().then(|| client_config(&tls.into())).transpose()?;
         Ok(Self { channel: Channel::new(server.uri()?, tls) })
     }
 

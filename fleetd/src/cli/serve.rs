@@ -46,6 +46,12 @@ pub(super) struct ServeArgs {
     /// Its key, PEM
     #[arg(long, value_name = "FILE")]
     tls_key: Option<String>,
+    /// Ask clients for a certificate of these authorities, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<String>,
+    /// Whether a client must have one: required or optional [default: required]
+    #[arg(long, value_name = "WORD")]
+    tls_client_auth: Option<String>,
     /// Listen beyond loopback without TLS, because something in front terminates it
     #[arg(long)]
     allow_plaintext: bool,
@@ -65,9 +71,21 @@ pub(super) struct ServeArgs {
     /// that has limits of its own [default: 10/50]
     #[arg(long, value_name = "RATE/BURST")]
     unauthenticated_rate: Option<String>,
+    /// How long a TLS handshake, the first bytes and the headers of an HTTP/1.1 request may take [default: 10s]
+    #[arg(long, value_name = "SECONDS")]
+    handshake_timeout: Option<String>,
+    /// How long open calls may go on when the server stops [default: 10s]
+    #[arg(long, value_name = "SECONDS")]
+    drain_timeout: Option<String>,
     /// With --mode=agent: trust only the certificate authorities in this PEM file
     #[arg(long, value_name = "FILE")]
     ca_file: Option<String>,
+    /// With --mode=agent: show this certificate to a server that asks for one, PEM
+    #[arg(long, value_name = "FILE")]
+    client_cert: Option<String>,
+    /// With --mode=agent: its key, PEM, 0600
+    #[arg(long, value_name = "FILE")]
+    client_key: Option<String>,
     /// With --mode=agent: allow plain HTTP to a host that is not loopback: whoever can read the traffic has the api_key
     #[arg(long)]
     allow_insecure_transport: bool,
@@ -92,13 +110,19 @@ impl ServeArgs {
             ("database-url-file", one(self.database_url_file)),
             ("tls-cert", one(self.tls_cert)),
             ("tls-key", one(self.tls_key)),
+            ("tls-client-ca", one(self.tls_client_ca)),
+            ("tls-client-auth", one(self.tls_client_auth)),
             ("allow-plaintext", one(self.allow_plaintext.then(|| "true".to_owned()))),
             ("scan", self.scan),
             ("proto-port", one(self.proto_port)),
             ("poll-interval", one(self.poll_interval)),
             ("log-format", one(self.log_format)),
             ("unauthenticated-rate", one(self.unauthenticated_rate)),
+            ("handshake-timeout", one(self.handshake_timeout)),
+            ("drain-timeout", one(self.drain_timeout)),
             ("ca-file", one(self.ca_file)),
+            ("client-cert", one(self.client_cert)),
+            ("client-key", one(self.client_key)),
             ("allow-insecure-transport", one(self.allow_insecure_transport.then(|| "true".to_owned()))),
             ("health", one(self.health)),
             ("config", one(self.config)),
@@ -135,6 +159,10 @@ async fn agent(config: &Config) -> ExitCode {
     arguments.extend(["--poll-interval".into(), format!("{}s", config.poll_interval.as_secs()).into()]);
     if let Some(file) = &config.ca_file {
         arguments.extend(["--ca-file".into(), file.clone().into_os_string()]);
+    }
+    if let Some(client) = &config.client {
+        arguments.extend(["--client-cert".into(), client.certificate.clone().into_os_string()]);
+        arguments.extend(["--client-key".into(), client.key.clone().into_os_string()]);
     }
     if config.allow_insecure_transport {
         arguments.push("--allow-insecure-transport".into());
@@ -192,15 +220,15 @@ async fn serve(config: &Config) -> ExitCode {
             "Set up this server, once, in a browser or with fleetd setup:\n\n  {link}\n"
         );
     }
-    tell_service_manager(NotifyState::Ready);
+    tell_service_manager(&[NotifyState::Ready]);
     let signal = loop {
         tokio::select! {
             signal = signals.received() => break signal,
-            _ = hangups.recv() => server.renew_certificate(),
+            _ = hangups.recv() => reload(&server),
         }
     };
     tracing::info!(signal, "stopping");
-    tell_service_manager(NotifyState::Stopping);
+    tell_service_manager(&[NotifyState::Stopping]);
     let drained = tokio::select! {
         drained = server.stop() => drained,
         signal = signals.received() => {
@@ -217,10 +245,20 @@ async fn serve(config: &Config) -> ExitCode {
 }
 
 /// Says how it goes to systemd, if that started this process and asked for it.
-fn tell_service_manager(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+fn tell_service_manager(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "the service manager cannot be told");
     }
+}
+
+/// Takes up changed certificates. The service manager waits until that is done.
+fn reload(server: &Server) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell_service_manager(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "the service manager cannot be told"),
+    }
+    server.renew_certificate();
+    tell_service_manager(&[NotifyState::Ready]);
 }
 
 /// The signals that stop a process.

@@ -32,7 +32,7 @@ const fn one(name: &'static str) -> Setting {
 }
 
 /// Every setting.
-pub const SETTINGS: [Setting; 19] = [
+pub const SETTINGS: [Setting; 25] = [
     one("mode"),
     Setting { name: "listen", kind: Kind::Many },
     one("metrics-listen"),
@@ -42,22 +42,29 @@ pub const SETTINGS: [Setting; 19] = [
     one("database-url-file"),
     one("tls-cert"),
     one("tls-key"),
+    one("tls-client-ca"),
+    one("tls-client-auth"),
     Setting { name: "allow-plaintext", kind: Kind::Switch },
     Setting { name: "scan", kind: Kind::Many },
     one("proto-port"),
     one("poll-interval"),
     one("log-format"),
     one("unauthenticated-rate"),
+    one("handshake-timeout"),
+    one("drain-timeout"),
     one("ca-file"),
+    one("client-cert"),
+    one("client-key"),
     Setting { name: "allow-insecure-transport", kind: Kind::Switch },
     one("health"),
     one("config"),
 ];
 
 /// Settings that only an agent of its own uses.
-pub(super) const AGENT_ONLY: [&str; 3] = ["ca-file", "allow-insecure-transport", "health"];
+pub(super) const AGENT_ONLY: [&str; 5] =
+    ["ca-file", "client-cert", "client-key", "allow-insecure-transport", "health"];
 /// Settings that only a server uses.
-pub(super) const SERVER_ONLY: [&str; 9] = [
+pub(super) const SERVER_ONLY: [&str; 13] = [
     "unauthenticated-rate",
     "listen",
     "metrics-listen",
@@ -66,6 +73,10 @@ pub(super) const SERVER_ONLY: [&str; 9] = [
     "database-url-file",
     "tls-cert",
     "tls-key",
+    "tls-client-ca",
+    "tls-client-auth",
+    "handshake-timeout",
+    "drain-timeout",
     "allow-plaintext",
 ];
 /// Settings of whoever reads miners.

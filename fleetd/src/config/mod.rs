@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fleet_agent::miner::scan::ScanRange;
+use fleet_agent::tls::ClientFiles;
 use fleet_store::DatabaseUrl;
 
 pub use layer::{Kind, SETTINGS, Setting};
@@ -34,6 +35,28 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// PEM.
     pub key: PathBuf,
+    /// Whose certificates clients show; without it they show none.
+    pub clients: Option<ClientCa>,
+}
+
+/// By which authorities certificates of clients are verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "the two settings")]
+pub struct ClientCa {
+    /// PEM.
+    pub authorities: PathBuf,
+    /// Whether a client must have one.
+    pub auth: ClientAuth,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "a caller must handle both")]
+pub enum ClientAuth {
+    /// A client without one is refused.
+    Required,
+    /// A client without one is let in; one with a wrong one is refused.
+    Optional,
 }
 
 /// An allowance that refills.
@@ -50,6 +73,11 @@ impl Rate {
     /// What an address may do without credentials unless configured otherwise: 10 calls a second, 50 at once.
     pub const UNAUTHENTICATED: Self = Self { per_second: 10, burst: 50 };
 }
+
+/// How long a TLS handshake may take unless configured otherwise.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long open calls may go on when the server stops, unless configured otherwise.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,10 +114,16 @@ pub struct Config {
     pub poll_interval: Duration,
     /// How the log is written.
     pub log_format: LogFormat,
+    /// How long a TLS handshake, the first bytes and the headers of an HTTP/1.1 request may take.
+    pub handshake_timeout: Duration,
+    /// How long open calls may go on when the server stops.
+    pub drain_timeout: Duration,
     /// How often an address may call without credentials; not limited if `None`.
     pub unauthenticated_rate: Option<Rate>,
     /// With [`Mode::Agent`]: the only certificate authorities to trust.
     pub ca_file: Option<PathBuf>,
+    /// With [`Mode::Agent`]: the certificate to show to a server that asks for one.
+    pub client: Option<ClientFiles>,
     /// With [`Mode::Agent`]: whether plain HTTP to another host is allowed.
     pub allow_insecure_transport: bool,
     /// With [`Mode::Agent`]: where the health page is served.

@@ -9,10 +9,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use fleet_agent::miner::scan::{AllowList, ScanRange};
+use fleet_agent::tls::ClientFiles;
 use fleet_store::DatabaseUrl;
 
 use super::layer::{self, AGENT_ONLY, Given, Layer, MINERS_ONLY, SERVER_ONLY};
-use super::{Config, LogFormat, Mode, Rate, TlsFiles};
+use super::{ClientAuth, ClientCa, Config, LogFormat, Mode, Rate, TlsFiles};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8420";
 
@@ -195,7 +196,11 @@ impl Judge<'_> {
         let key_dir = self.path("key-dir").or_else(|| data_dir.as_ref().map(|dir| dir.join("keys")));
         let scan = self.scan();
         let proto_port = self.parsed("proto-port", "must be a port, 1 to 65535").map(NonZeroU16::get);
-        let poll_interval = self.poll_interval();
+        let poll_interval = self.seconds("poll-interval", 1..=600, Duration::from_secs(5));
+        let handshake_timeout = self.seconds("handshake-timeout", 1..=60, super::HANDSHAKE_TIMEOUT);
+        let drain_timeout = self.seconds("drain-timeout", 0..=600, super::DRAIN_TIMEOUT);
+        let client =
+            self.pair("client-cert", "client-key").map(|(certificate, key)| ClientFiles { certificate, key });
         let ca_file = self.path("ca-file");
         let allow_insecure_transport = self.switch("allow-insecure-transport");
         let health = self.parsed("health", "must be an IP address and a port, for example 127.0.0.1:8421");
@@ -203,7 +208,10 @@ impl Judge<'_> {
         self.unused(mode.unwrap_or(Mode::Combined));
         Some(Config {
             unauthenticated_rate,
+            handshake_timeout,
+            drain_timeout,
             ca_file,
+            client,
             allow_insecure_transport,
             health,
             mode: mode.unwrap_or(Mode::Combined),
@@ -223,7 +231,7 @@ impl Judge<'_> {
     fn unused(&mut self, mode: Mode) {
         let (mode, unused): (_, Vec<&str>) = match mode {
             Mode::Combined => ("combined", AGENT_ONLY.to_vec()),
-            Mode::Server => ("server", [AGENT_ONLY, MINERS_ONLY].concat()),
+            Mode::Server => ("server", [&AGENT_ONLY[..], &MINERS_ONLY].concat()),
             Mode::Agent => ("agent", SERVER_ONLY.to_vec()),
         };
         for given in unused.into_iter().filter_map(|name| self.given.get(name)) {
@@ -289,24 +297,43 @@ impl Judge<'_> {
     }
 
     fn tls(&mut self) -> Option<TlsFiles> {
-        let certificate = self.path("tls-cert");
-        let key = self.path("tls-key");
-        let source =
-            |judge: &Self, name| judge.given.get(name).map_or_else(String::new, |given| given.source.clone());
-        match (certificate, key) {
-            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
-            (Some(_), None) => {
-                let given = source(self, "tls-cert");
-                self.problems.push(Problem::Needs { given, missing: "tls-key" });
-                None
-            }
-            (None, Some(_)) => {
-                let given = source(self, "tls-key");
-                self.problems.push(Problem::Needs { given, missing: "tls-cert" });
-                None
-            }
-            (None, None) => None,
+        let pair = self.pair("tls-cert", "tls-key");
+        let authorities = self.path("tls-client-ca");
+        let auth = self.choice(
+            "tls-client-auth",
+            &[("required", ClientAuth::Required), ("optional", ClientAuth::Optional)],
+        );
+        let needs = [
+            ("tls-client-ca", "tls-cert", authorities.is_some() && !self.given.contains_key("tls-cert")),
+            ("tls-client-auth", "tls-client-ca", auth.is_some() && authorities.is_none()),
+        ];
+        for (name, missing, _) in needs.into_iter().filter(|(_, _, lacks)| *lacks) {
+            let given = self.source(name);
+            self.problems.push(Problem::Needs { given, missing });
         }
+        let clients = authorities
+            .map(|authorities| ClientCa { authorities, auth: auth.unwrap_or(ClientAuth::Required) });
+        pair.map(|(certificate, key)| TlsFiles { certificate, key, clients })
+    }
+
+    fn source(&self, name: &str) -> String {
+        self.given.get(name).map_or_else(String::new, |given| given.source.clone())
+    }
+
+    /// A certificate and its key: both or neither.
+    fn pair(&mut self, certificate: &'static str, key: &'static str) -> Option<(PathBuf, PathBuf)> {
+        let (given, missing) = match (self.path(certificate), self.path(key)) {
+            (Some(certificate), Some(key)) => return Some((certificate, key)),
+            (None, None) => return None,
+            (Some(_), None) => (certificate, key),
+            (None, Some(_)) => (key, certificate),
+        };
+        // A path that cannot be one was complained about already.
+        if !self.given.contains_key(missing) {
+            let given = self.source(given);
+            self.problems.push(Problem::Needs { given, missing });
+        }
+        None
     }
 
     fn listen(&mut self, tls: bool) -> Vec<SocketAddr> {
@@ -405,15 +432,15 @@ impl Judge<'_> {
         default
     }
 
-    fn poll_interval(&mut self) -> Duration {
-        let default = Duration::from_secs(5);
-        let Some((value, given)) = self.one("poll-interval") else { return default };
+    fn seconds(&mut self, name: &str, allowed: std::ops::RangeInclusive<u64>, default: Duration) -> Duration {
+        let Some((value, given)) = self.one(name) else { return default };
         let seconds = value.strip_suffix('s').unwrap_or(value).parse::<u64>().ok();
-        if let Some(seconds) = seconds.filter(|seconds| (1..=600).contains(seconds)) {
+        if let Some(seconds) = seconds.filter(|seconds| allowed.contains(seconds)) {
             return Duration::from_secs(seconds);
         }
         let source = given.source.clone();
-        self.invalid(&source, "must be whole seconds, 1 to 600, for example 5s");
+        let (least, most) = (allowed.start(), allowed.end());
+        self.invalid(&source, format!("must be whole seconds, {least} to {most}, for example 5s"));
         default
     }
 }
@@ -516,6 +543,43 @@ mod tests {
         assert_eq!(rate("off").unwrap().unauthenticated_rate, None);
         for value in ["10", "0/5", "5/0", "-1/5", "1/2/3", "", "1.5/3"] {
             assert!(rate(value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn certificates_of_clients_need_a_server_with_one() {
+        let problems = |pairs: &[(&'static str, &str)]| load(arguments(pairs), variables(&[]));
+        let tls = [("tls-cert", "c"), ("tls-key", "k")];
+        let config = problems(&[&tls[..], &[("tls-client-ca", "ca")]].concat()).unwrap();
+        let clients = config.tls.unwrap().clients.unwrap();
+        assert_eq!((clients.authorities, clients.auth), (PathBuf::from("ca"), ClientAuth::Required));
+        let optional = [&tls[..], &[("tls-client-ca", "ca"), ("tls-client-auth", "optional")]].concat();
+        assert_eq!(problems(&optional).unwrap().tls.unwrap().clients.unwrap().auth, ClientAuth::Optional);
+        for (pairs, says) in [
+            (&[("tls-client-ca", "ca")][..], "--tls-client-ca needs --tls-cert as well"),
+            (
+                &[tls[0], tls[1], ("tls-client-auth", "optional")],
+                "--tls-client-auth needs --tls-client-ca as well",
+            ),
+            (&[("mode", "agent"), ("client-cert", "c")], "--client-cert needs --client-key as well"),
+            (&[("mode", "agent"), ("client-key", "k")], "--client-key needs --client-cert as well"),
+            (&[("client-key", "k"), ("client-cert", "c")], "--client-cert: --mode=combined does not use it"),
+        ] {
+            let errors = problems(pairs).unwrap_err().to_string();
+            assert!(errors.contains(says), "{errors}");
+        }
+    }
+
+    #[test]
+    fn timeouts_have_bounds() {
+        let timeout = |name, value: &str| load(arguments(&[(name, value)]), variables(&[]));
+        assert_eq!(timeout("drain-timeout", "0").unwrap().drain_timeout, Duration::ZERO);
+        assert_eq!(timeout("handshake-timeout", "3s").unwrap().handshake_timeout, Duration::from_secs(3));
+        for (name, value) in
+            [("drain-timeout", "601"), ("handshake-timeout", "0"), ("handshake-timeout", "1m")]
+        {
+            let errors = timeout(name, value).unwrap_err().to_string();
+            assert!(errors.contains(&format!("--{name}: must be whole seconds")), "{errors}");
         }
     }
 

@@ -201,6 +201,9 @@ async fn start(listen: SocketAddr, directory: &Path) -> Result<Server, DemoError
         log_format: LogFormat::Human,
         unauthenticated_rate: Some(Rate::UNAUTHENTICATED),
         ca_file: None,
+        client: None,
+        handshake_timeout: crate::config::HANDSHAKE_TIMEOUT,
+        drain_timeout: crate::config::DRAIN_TIMEOUT,
         allow_insecure_transport: false,
         health: None,
     };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use fleet_agent::server_url::{AllowInsecure, ServerUrl, ServerUrlError};
-use fleet_agent::tls::{TlsError, client_config};
+use fleet_agent::tls::{ClientFiles, TlsError, TlsOptions, client_config};
 use fleet_proto::agentadmin::v1::AgentAdminServiceClient;
 use fleet_proto::client::{Channel, Status};
 use fleet_proto::fleet::v1::{DeviceServiceClient, OperatorServiceClient, TelemetryServiceClient};
@@ -23,6 +23,12 @@ pub struct ConnectArgs {
     /// Trust only the certificate authorities in this PEM file
     #[arg(long, value_name = "FILE", global = true, help_heading = "Connection")]
     ca_file: Option<PathBuf>,
+    /// Show this certificate to a server that asks for one, PEM
+    #[arg(long, value_name = "FILE", global = true, requires = "client_key", help_heading = "Connection")]
+    client_cert: Option<PathBuf>,
+    /// Its key, PEM, 0600
+    #[arg(long, value_name = "FILE", global = true, requires = "client_cert", help_heading = "Connection")]
+    client_key: Option<PathBuf>,
     /// Speak plain HTTP to a server that is not on this host: whoever is on the way can take over
     #[arg(long, global = true, help_heading = "Connection")]
     allow_insecure_transport: bool,
@@ -96,6 +102,14 @@ impl ConnectArgs {
         ConfigDir::new(self.config_dir.clone())
     }
 
+    fn tls(&self) -> TlsOptions {
+        let client = self.client_cert.clone().zip(self.client_key.clone());
+        TlsOptions {
+            anchors: self.ca_file.clone().into(),
+            client: client.map(|(certificate, key)| ClientFiles { certificate, key }),
+        }
+    }
+
     /// A connection to `server` without credentials.
     pub(super) fn connect(&self, server: &str) -> Result<(Client, ServerUrl), OperatorError> {
         let allow = if self.allow_insecure_transport { AllowInsecure::Yes } else { AllowInsecure::No };
@@ -103,7 +117,7 @@ impl ConnectArgs {
         if url.is_exposed() {
             eprintln!("warning: plain HTTP: whoever is on the way can read the password and take over");
         }
-        let tls = url.is_tls().then(|| client_config(&self.ca_file.clone().into())).transpose()?;
+        let tls = url.is_tls().then(|| client_config(&self.tls())).transpose()?;
         Ok((Client { channel: Channel::new(url.uri()?, tls) }, url))
     }
 

@@ -95,7 +95,7 @@ impl Front {
         }
         match path {
             "/" if get => html(StatusCode::OK, pages::index()),
-            "/healthz" if get => self.health().await,
+            "/healthz" if get => health(&self.app).await,
             "/metrics" if get => self.metrics(peer, request).await,
             _ if request.method() == Method::POST => {
                 let status = Status::new(Code::Unimplemented, "there is no such method");
@@ -106,16 +106,6 @@ impl Front {
                 status.into_http_response(&headers)
             }
             _ => html(StatusCode::NOT_FOUND, pages::not_found()),
-        }
-    }
-
-    async fn health(&self) -> Response<ResponseBody> {
-        match self.app.store.organization().await {
-            Ok(_) => text(StatusCode::OK, "ok\n".to_owned()),
-            Err(error) => {
-                let _ = super::store_failed(error);
-                text(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be reached\n".to_owned())
-            }
         }
     }
 
@@ -172,14 +162,26 @@ impl Front {
     }
 }
 
-/// The answer to whoever reads metrics on a listener of their own.
+async fn health(app: &App) -> Response<ResponseBody> {
+    match app.store.organization().await {
+        Ok(_) => text(StatusCode::OK, "ok\n".to_owned()),
+        Err(error) => {
+            let _ = super::store_failed(error);
+            text(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be reached\n".to_owned())
+        }
+    }
+}
+
+/// The answer to whoever reads metrics on a listener of their own. Health is there too: a probe has no certificate to
+/// show where the other listeners want one.
 pub(super) async fn metrics_only(
     app: Arc<App>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     Ok(match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => metrics_text(&app),
-        _ => text(StatusCode::NOT_FOUND, "there is only /metrics here\n".to_owned()),
+        (&Method::GET | &Method::HEAD, "/healthz") => health(&app).await,
+        _ => text(StatusCode::NOT_FOUND, "there are only /metrics and /healthz here\n".to_owned()),
     })
 }
 

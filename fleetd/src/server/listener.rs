@@ -19,10 +19,10 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
+use super::tls::Tls;
 
 /// How many connections are open at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 20_000;
@@ -30,20 +30,27 @@ const MAX_CONNECTIONS: usize = 20_000;
 const RESERVED_FILES: usize = 64;
 /// What it takes to tell HTTP/2 from HTTP/1.1 (RFC 9113 section 3.4).
 const PREFACE_BYTES: usize = 24;
-/// How long a TLS handshake, and the headers of an HTTP/1.1 request, may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A peer that is gone is noticed after both.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Calls and streams at once on one connection.
 const MAX_STREAMS: u32 = 256;
-/// How long open calls may go on when the server stops.
-const DRAIN: Duration = Duration::from_secs(10);
 
-/// Accepts connections until `stop`, then lets open calls end within a deadline.
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// A TLS handshake, the first bytes, and the headers of an HTTP/1.1 request.
+    pub(super) handshake: Duration,
+    /// What is open when the server stops.
+    pub(super) drain: Duration,
+}
+
+/// Accepts connections until `stop`, then lets open calls end within a deadline and cuts off what has not. Whether all
+/// had ended.
 pub(super) async fn accept<H, F>(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
+    patience: Patience,
     metrics: Metrics,
     handler: H,
     stop: CancellationToken,
@@ -53,6 +60,8 @@ where
     F: Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + 'static,
 {
     let graceful = Arc::new(GracefulShutdown::new());
+    let cut = CancellationToken::new();
+    let _cut = cut.clone().drop_guard();
     let room = Arc::new(Semaphore::new(connections_at_once()));
     loop {
         let accepted = tokio::select! {
@@ -63,29 +72,40 @@ where
         let connection = metrics.connection();
         let watcher = graceful.watcher();
         let (tls, handler, stop) = (tls.clone(), handler.clone(), stop.clone());
+        let cut = cut.clone();
         tokio::spawn(async move {
             let _held = (permit, connection);
-            match tls {
-                None => serve(stream, peer, handler, watcher).await,
-                Some(tls) => {
-                    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
-                    let stream = tokio::select! {
-                        () = stop.cancelled() => return,
-                        stream = handshake => stream,
-                    };
-                    match stream {
-                        Ok(Ok(stream)) => serve(stream, peer, handler, watcher).await,
-                        Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
-                        Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
-                    }
+            let served = async {
+                let Some(tls) = tls else { return serve(stream, peer, patience, handler, watcher).await };
+                let handshake = tokio::time::timeout(patience.handshake, tls.acceptor().accept(stream));
+                let Some(accepted) = stop.run_until_cancelled(handshake).await else { return };
+                match accepted {
+                    Ok(Ok(stream)) => serve(stream, peer, patience, handler, watcher).await,
+                    Ok(Err(error)) => handshake_failed(peer, &error),
+                    Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
                 }
-            }
+            };
+            cut.run_until_cancelled(served).await;
         });
     }
     drop(listener);
     match Arc::try_unwrap(graceful) {
-        Ok(graceful) => tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_ok(),
+        Ok(graceful) => tokio::time::timeout(patience.drain, graceful.shutdown()).await.is_ok(),
         Err(_) => false,
+    }
+}
+
+/// Says why a handshake failed. A client that was asked for a certificate has an owner who will look for the reason.
+fn handshake_failed(peer: SocketAddr, error: &io::Error) {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::NoCertificatesPresented) => {
+            tracing::info!(%peer, "a client was refused: it shows no certificate");
+        }
+        Some(rustls::Error::InvalidCertificate(problem)) => {
+            tracing::info!(%peer, %problem, "a client was refused: its certificate is not valid");
+        }
+        Some(_) | None => tracing::debug!(%peer, %error, "a TLS handshake failed"),
     }
 }
 
@@ -105,8 +125,8 @@ struct Impatient<S> {
 }
 
 impl<S> Impatient<S> {
-    fn new(stream: S) -> Self {
-        Self { stream, deadline: Box::pin(tokio::time::sleep(HANDSHAKE_TIMEOUT)), missing: PREFACE_BYTES }
+    fn new(stream: S, patience: Duration) -> Self {
+        Self { stream, deadline: Box::pin(tokio::time::sleep(patience)), missing: PREFACE_BYTES }
     }
 }
 
@@ -186,6 +206,7 @@ async fn accept_one(
 async fn serve<S, H, F>(
     stream: S,
     peer: SocketAddr,
+    patience: Patience,
     handler: H,
     watcher: hyper_util::server::graceful::Watcher,
 ) where
@@ -194,7 +215,7 @@ async fn serve<S, H, F>(
     F: Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + 'static,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIMEOUT).max_buf_size(64 * 1024);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.handshake).max_buf_size(64 * 1024);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -203,7 +224,8 @@ async fn serve<S, H, F>(
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(16 * 1024);
     let service = service_fn(move |request| handler(peer, request));
-    let connection = builder.serve_connection(TokioIo::new(Impatient::new(stream)), service);
+    let connection =
+        builder.serve_connection(TokioIo::new(Impatient::new(stream, patience.handshake)), service);
     if let Err(error) = watcher.watch(connection.into_owned()).await {
         tracing::debug!(%peer, %error, "a connection ended");
     }

@@ -90,6 +90,15 @@ impl Metrics {
         Self { registry: Arc::new(Mutex::new(registry)), ..metrics }
     }
 
+    /// When the TLS certificate ends; there is such a number for as long as a server speaks TLS.
+    pub(super) fn certificate_end(&self) -> Gauge {
+        let end = Gauge::default();
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let help = "When the TLS certificate ends, Unix time";
+        registry.register_with_unit("tls_certificate_end", help, Unit::Seconds, end.clone());
+        end
+    }
+
     pub(super) fn called(&self, procedure: Option<&'static str>, status: u16) {
         self.calls.get_or_create(&CallLabels { procedure: procedure.unwrap_or("other"), status }).inc();
     }

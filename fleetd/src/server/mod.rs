@@ -1,7 +1,6 @@
 //! The server half: listeners, who may call what, the services, and what runs beside them.
 
 pub mod auth;
-mod certificate;
 pub mod host;
 mod http;
 pub mod keys;
@@ -18,6 +17,7 @@ mod services;
 mod set_up;
 mod start;
 mod streams;
+mod tls;
 
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +32,6 @@ use fleet_core::time::{Clock, UnixMillis};
 use fleet_proto::rpc::Status;
 use fleet_store::Store;
 
-pub use certificate::TlsError;
 use links::Links;
 pub use lock::LockError;
 use metrics::Metrics;
@@ -40,6 +39,7 @@ use passwords::Passwords;
 use set_up::SetUpToken;
 pub use start::{Server, StartError};
 use streams::Streams;
+pub use tls::TlsError;
 
 /// The version of the server, as it says it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

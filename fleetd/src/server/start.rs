@@ -25,14 +25,12 @@ use fleet_store::{OpenError, Store};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::certificate::{Certificate, TlsError};
 use super::http::{Front, metrics_only};
 use super::keys::{KeyDirError, Keys, Missing};
 use super::links::Links;
-use super::listener;
+use super::listener::{self, Patience};
 use super::local::{LocalKeys, LocalReports, NAME};
 use super::lock::{DataDirLock, Hold, LockError, check_whole};
 use super::metrics::Metrics;
@@ -40,6 +38,7 @@ use super::passwords::Passwords;
 use super::roots::RootFiles;
 use super::set_up::SetUpToken;
 use super::streams::Streams;
+use super::tls::{Tls, TlsError};
 use super::{App, services};
 use crate::config::{Config, Mode};
 
@@ -49,6 +48,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const KEEP_READINGS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// From one try of something that must work to the next.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long what is no call may take to end when the server stops, and the database to close.
+const CLOSE: Duration = Duration::from_secs(2);
 /// How much is cleared away at once.
 const SWEEP_ROWS: u32 = 1000;
 
@@ -173,7 +174,8 @@ pub struct Server {
     stop: CancellationToken,
     tasks: JoinSet<bool>,
     app: Arc<App>,
-    certificate: Option<Arc<Certificate>>,
+    tls: Option<Arc<Tls>>,
+    patience: Patience,
     /// Held for its lock.
     _local: Option<StateDir>,
     /// Held against whoever restores, and on SQLite against other servers.
@@ -201,8 +203,12 @@ impl Server {
         let hold = if config.database.postgres().is_some() { Hold::Shared } else { Hold::Alone };
         let lock = DataDirLock::take(&config.data_dir, hold)?;
         check_whole(&config.data_dir)?;
-        let certificate = config.tls.as_ref().map(Certificate::open).transpose()?;
-        let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+        let metrics = Metrics::new(clock.now());
+        let tls = config
+            .tls
+            .as_ref()
+            .map(|files| Tls::open(files, Arc::clone(&clock), metrics.certificate_end()))
+            .transpose()?;
         let store = Store::open_url(&config.database).await?;
         let organizations: Vec<_> =
             store.organizations().await?.into_iter().map(|found| found.record).collect();
@@ -240,7 +246,7 @@ impl Server {
             set_up: SetUpToken::default(),
             failed_logins: super::FailedLogins::default(),
             allowances: super::limits::Allowances::new(config.unauthenticated_rate),
-            metrics: Metrics::new(clock.now()),
+            metrics,
             founded,
             local: local_keys,
             store,
@@ -263,10 +269,11 @@ impl Server {
             tasks: JoinSet::new(),
             _local: None,
             _lock: lock,
-            certificate: certificate.clone(),
+            tls: tls.clone(),
+            patience: Patience { handshake: config.handshake_timeout, drain: config.drain_timeout },
             app,
         };
-        server.bind(config, tls, services).await?;
+        server.bind(config, services).await?;
         if organization.is_none() {
             let token = server.app.set_up.issue(server.app.random.as_ref())?;
             let scheme = if config.tls.is_some() { "https" } else { "http" };
@@ -275,8 +282,8 @@ impl Server {
             server.set_up_link = Some(format!("{scheme}://{host}/setup/{}", token.expose()));
         }
         server.spawn_sweep();
-        if let Some(certificate) = certificate {
-            server.tasks.spawn(certificate.watch(server.stop.clone()));
+        if let Some(tls) = tls {
+            server.tasks.spawn(tls.watch(server.stop.clone()));
         }
         if let Some(local) = local {
             server.spawn_local(local.site, local.reports);
@@ -303,29 +310,35 @@ impl Server {
         self.set_up_link.as_deref()
     }
 
-    /// Reads the TLS certificate and its key again if their files have changed.
+    /// Reads the TLS certificate, its key and the authorities of clients again if their files have changed.
     pub fn renew_certificate(&self) {
-        if let Some(certificate) = &self.certificate {
-            certificate.renew();
+        if let Some(tls) = &self.tls {
+            tls.renew();
         }
     }
 
-    /// Stops: agents are told, open calls may end within a deadline. Returns whether all did.
+    /// Stops: agents are told, open calls may end within the configured time. Returns whether all did.
     pub async fn stop(mut self) -> bool {
         self.app.streams.stop();
         self.stop.cancel();
         let mut drained = true;
-        while let Some(ended) = self.tasks.join_next().await {
-            drained &= ended.unwrap_or(false);
+        let ended = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                drained &= ended.unwrap_or(false);
+            }
+        };
+        // Listeners keep to the time by themselves; nothing else may take longer either.
+        let in_time = tokio::time::timeout(self.patience.drain.saturating_add(CLOSE), ended).await.is_ok();
+        let closed = tokio::time::timeout(CLOSE, self.app.store.close()).await.is_ok();
+        if !closed {
+            tracing::warn!("the database did not close in time");
         }
-        self.app.store.close().await;
-        drained
+        drained && in_time
     }
 
     async fn bind(
         &mut self,
         config: &Config,
-        tls: Option<TlsAcceptor>,
         services: fleet_proto::rpc::Services,
     ) -> Result<(), StartError> {
         let front = Front { app: Arc::clone(&self.app), services };
@@ -335,7 +348,15 @@ impl Server {
             let front = front.clone();
             let handler = move |peer, request| front.clone().answer(peer, request);
             let metrics = self.app.metrics.clone();
-            self.tasks.spawn(listener::accept(listener, tls.clone(), metrics, handler, self.stop.clone()));
+            let tls = self.tls.clone();
+            self.tasks.spawn(listener::accept(
+                listener,
+                tls,
+                self.patience,
+                metrics,
+                handler,
+                self.stop.clone(),
+            ));
         }
         if let Some(address) = config.metrics_listen {
             let (listener, bound) = bind(address).await?;
@@ -343,7 +364,14 @@ impl Server {
             let app = Arc::clone(&self.app);
             let handler = move |_, request| metrics_only(Arc::clone(&app), request);
             let metrics = self.app.metrics.clone();
-            self.tasks.spawn(listener::accept(listener, None, metrics, handler, self.stop.clone()));
+            self.tasks.spawn(listener::accept(
+                listener,
+                None,
+                self.patience,
+                metrics,
+                handler,
+                self.stop.clone(),
+            ));
         }
         Ok(())
     }

@@ -53,6 +53,9 @@ pub fn config(directory: &Path, mode: Mode) -> Config {
         // The clock of most tests stands still, and an allowance with it.
         unauthenticated_rate: None,
         ca_file: None,
+        client: None,
+        handshake_timeout: fleetd::config::HANDSHAKE_TIMEOUT,
+        drain_timeout: fleetd::config::DRAIN_TIMEOUT,
         allow_insecure_transport: false,
         health: None,
         log_format: LogFormat::Human,
