@@ -67,11 +67,52 @@ pub(crate) fn status(error: &ConnectError) -> Status {
     let message = error.message.as_deref().unwrap_or_else(|| error.code.as_str());
     Status {
         code,
-        message: shown(message),
+        message: shown(&with_causes(message, error)),
         retry_after: seconds.map(Duration::from_secs),
         // What went wrong on this side has a cause, what came over the wire has none.
         from_peer: error.source_arc().is_none(),
     }
+}
+
+/// What went wrong on this side, with what there is behind it: "connection error" alone helps nobody.
+fn with_causes(message: &str, error: &ConnectError) -> String {
+    let mut text = message.to_owned();
+    let mut source = core::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some errors show their cause already.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    #[cfg(feature = "client")]
+    if let Some(reason) = of_the_certificate(&text) {
+        text = format!("{reason} ({text})");
+    }
+    text
+}
+
+/// What an alert of TLS says of this side's certificate. It comes through HTTP/2 as text.
+#[cfg(feature = "client")]
+fn of_the_certificate(text: &str) -> Option<String> {
+    use rustls::AlertDescription as Alert;
+    let says = |alert: &Alert| text.contains(&rustls::Error::AlertReceived(*alert).to_string());
+    if says(&Alert::CertificateRequired) {
+        return Some("the server requires a client certificate".to_owned());
+    }
+    let refused = [
+        Alert::BadCertificate,
+        Alert::UnsupportedCertificate,
+        Alert::CertificateRevoked,
+        Alert::CertificateExpired,
+        Alert::CertificateUnknown,
+        Alert::UnknownCA,
+        Alert::AccessDenied,
+    ];
+    let alert = refused.iter().find(|alert| says(alert))?;
+    Some(format!("the server does not accept this client certificate: {alert:?}"))
 }
 
 /// The most characters of a message that are kept.

@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,10 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Calls and streams at once on one connection.
 const MAX_STREAMS: u32 = 256;
+
+/// How long, and for how much, a connection without a handshake is kept for its peer to read why.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 64 * 1024;
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
@@ -77,11 +81,15 @@ where
             let _held = (permit, connection);
             let served = async {
                 let Some(tls) = tls else { return serve(stream, peer, patience, handler, watcher).await };
-                let handshake = tokio::time::timeout(patience.handshake, tls.acceptor().accept(stream));
+                let handshake = tls.acceptor().accept(stream).into_fallible();
+                let handshake = tokio::time::timeout(patience.handshake, handshake);
                 let Some(accepted) = stop.run_until_cancelled(handshake).await else { return };
                 match accepted {
                     Ok(Ok(stream)) => serve(stream, peer, patience, handler, watcher).await,
-                    Ok(Err(error)) => handshake_failed(peer, &error),
+                    Ok(Err((error, stream))) => {
+                        handshake_failed(peer, &error);
+                        stop.run_until_cancelled(linger(stream)).await;
+                    }
                     Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
                 }
             };
@@ -107,6 +115,17 @@ fn handshake_failed(peer: SocketAddr, error: &io::Error) {
         }
         Some(_) | None => tracing::debug!(%peer, %error, "a TLS handshake failed"),
     }
+}
+
+/// Closes a connection so that the peer gets the alert that was sent last: closed with bytes of the peer unread, it would
+/// be reset, and the peer would know no cause.
+async fn linger(mut stream: TcpStream) {
+    let rest = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut (&mut stream).take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    // Whatever comes of it, it is over.
+    let _ = tokio::time::timeout(LINGER, rest).await;
 }
 
 /// As many as there may be, or as there are file descriptors for, less some for everything else.
