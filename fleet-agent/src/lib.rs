@@ -38,6 +38,7 @@ pub mod prompt;
 pub mod refusals;
 pub mod run;
 pub mod server_url;
+pub mod service_manager;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod spool;

@@ -95,6 +95,16 @@ impl RunOptions {
     }
 }
 
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Everything was checked and opened, and miners are read.
+    Started,
+    /// It stops, and uploads what there is.
+    Stopping,
+}
+
 /// How a run that was asked to stop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -149,6 +159,18 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`]; everything that can be checked is checked before anything is started.
 pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Result<Stopped, RunError> {
+    run_telling(options, shutdown, |_| {}).await
+}
+
+/// The same, and tells how far it has come.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run_telling(
+    options: RunOptions,
+    shutdown: impl Future<Output = ()>,
+    tell: impl Fn(Progress),
+) -> Result<Stopped, RunError> {
     let directory = StateDir::open(&options.state_dir, Access::Exclusive)?;
     let identity = directory.public_state()?.ok_or(RunError::NotEnrolled)?;
     let store = Arc::new(directory.store());
@@ -234,6 +256,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         events: tokio::spawn(parts.events_uploader().run(stop.clone())),
     };
 
+    tell(Progress::Started);
     tokio::pin!(shutdown);
     let mut keeper = tokio::spawn(keeper.run());
     let ended = tokio::select! {
@@ -243,6 +266,7 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
         error = work.ended() => Err(RunError::Part(error)),
     };
     tracing::info!("stopping");
+    tell(Progress::Stopping);
     work.drain(&stop).await;
     loops.shutdown().await;
     keeper.abort();

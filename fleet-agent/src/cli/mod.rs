@@ -34,10 +34,7 @@ use crate::{
 #[command(name = "fleet-agent", version, propagate_version = true)]
 #[non_exhaustive]
 pub struct Cli {
-    /// How log lines are written to standard error. RUST_LOG says which.
-    #[arg(long, global = true, value_enum, default_value_t)]
-    pub log_format: LogFormat,
-    /// The rest.
+    /// Options and command.
     #[command(flatten)]
     pub agent: AgentArgs,
 }
@@ -50,6 +47,9 @@ pub struct AgentArgs {
     /// ~/.local/state/fleet-agent]
     #[arg(long, global = true, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// How log lines are written to standard error. RUST_LOG says which.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub log_format: LogFormat,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -145,7 +145,7 @@ pub fn run_cli(arguments: impl IntoIterator<Item = OsString>, logging: impl FnOn
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Success.into() };
         }
     };
-    logging(cli.log_format);
+    logging(cli.agent.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::from(anyhow::Error::from(error)).report(),

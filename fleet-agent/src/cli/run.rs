@@ -18,7 +18,8 @@ use crate::{
     health,
     miner::scan::{AllowList, ScanRange},
     probe,
-    run::{RunError, RunOptions},
+    run::{Progress, RunError, RunOptions, run_telling},
+    service_manager,
     state::{Access, StateDir},
 };
 
@@ -53,7 +54,11 @@ pub struct RunArgs {
 pub(super) async fn run(args: &AgentArgs, run: &RunArgs) -> Result<(), Failure> {
     let options = options(args, run)?;
     let shutdown = shutdown().map_err(anyhow::Error::from)?;
-    crate::run::run(options, shutdown).await?;
+    let tell = |progress| match progress {
+        Progress::Started => service_manager::ready(),
+        Progress::Stopping => service_manager::stopping(),
+    };
+    run_telling(options, shutdown, tell).await?;
     Ok(())
 }
 

@@ -105,7 +105,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, logging: impl FnOnce(L
             told(runtime.block_on(command.run()))
         }
         Some(Command::Agent(args)) => {
-            logging(human("info"));
+            let format = match args.log_format {
+                fleet_agent::cli::LogFormat::Json => LogFormat::Json,
+                _ => LogFormat::Human,
+            };
+            logging(Logging { format, default_filter: "info" });
             runtime.block_on(fleet_agent::cli::execute(args))
         }
         Some(Command::Demo(args)) => {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use clap::{Args, Parser as _};
 use fleet_agent::clock::SystemClock;
+use fleet_agent::service_manager;
 use fleet_core::random::OsRandom;
-use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -196,7 +196,16 @@ async fn serve(config: &Config) -> ExitCode {
         }
     };
     let probe = fleet_agent::probe::from_environment();
-    let server = match Server::start(config, Arc::new(SystemClock), Arc::new(OsRandom), probe).await {
+    let starting = Server::start(config, Arc::new(SystemClock), Arc::new(OsRandom), probe);
+    let started = tokio::select! {
+        started = starting => started,
+        signal = signals.received() => {
+            // Whatever is written is written whole, so that this may end anywhere.
+            tracing::info!(signal, "stopped before it had started");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let server = match started {
         Ok(server) => server,
         Err(error) => {
             report(&error);
@@ -220,7 +229,7 @@ async fn serve(config: &Config) -> ExitCode {
             "Set up this server, once, in a browser or with fleetd setup:\n\n  {link}\n"
         );
     }
-    tell_service_manager(&[NotifyState::Ready]);
+    service_manager::ready();
     let signal = loop {
         tokio::select! {
             signal = signals.received() => break signal,
@@ -228,7 +237,7 @@ async fn serve(config: &Config) -> ExitCode {
         }
     };
     tracing::info!(signal, "stopping");
-    tell_service_manager(&[NotifyState::Stopping]);
+    service_manager::stopping();
     let drained = tokio::select! {
         drained = server.stop() => drained,
         signal = signals.received() => {
@@ -244,21 +253,11 @@ async fn serve(config: &Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Says how it goes to systemd, if that started this process and asked for it.
-fn tell_service_manager(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "the service manager cannot be told");
-    }
-}
-
 /// Takes up changed certificates. The service manager waits until that is done.
 fn reload(server: &Server) {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell_service_manager(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::warn!(%error, "the service manager cannot be told"),
-    }
+    service_manager::reloading();
     server.renew_certificate();
-    tell_service_manager(&[NotifyState::Ready]);
+    service_manager::ready();
 }
 
 /// The signals that stop a process.
