@@ -50,7 +50,7 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use fleet_core::random::RandomError;
+    use fleet_core::{random::RandomError, testing::SeededRandom};
 
     use super::*;
 
@@ -70,6 +70,17 @@ mod tests {
         assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60, 60]);
         backoff.reset();
         assert_eq!(backoff.pause(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn agents_that_lost_one_server_together_come_back_spread_over_a_second() {
+        let mut tenths = [0_u32; 10];
+        for seed in 0..500 {
+            let first = Backoff::new(Arc::new(SeededRandom::new(seed))).pause();
+            let into = first.checked_sub(SHORTEST).unwrap();
+            tenths[usize::try_from(into.as_millis() / 100).unwrap().min(9)] += 1;
+        }
+        assert!(tenths.iter().all(|count| (20..=90).contains(count)), "{tenths:?}");
     }
 
     #[test]

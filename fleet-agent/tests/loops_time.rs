@@ -419,12 +419,20 @@ async fn the_control_stream_comes_back_after_goaway_and_after_a_loss() {
     let second = loops.fake.script(&[ControlMessage::Accepted]);
     first.send(ControlMessage::Goaway { reason: "restarting".to_owned() }).unwrap();
     connected.wait_for(|is| !*is).await.unwrap();
+    let lost = Instant::now();
     timeout(Duration::from_secs(5), connected.wait_for(|is| *is)).await.unwrap().unwrap();
+    // Not at once, with all the others, and not late: another server may be there already.
+    let pause = lost.elapsed();
+    assert!((Duration::from_secs(1)..=Duration::from_secs(2)).contains(&pause), "{pause:?}");
 
     let _third = loops.fake.script(&[ControlMessage::Accepted]);
     drop(second);
     connected.wait_for(|is| !*is).await.unwrap();
+    let lost = Instant::now();
     timeout(Duration::from_secs(5), connected.wait_for(|is| *is)).await.unwrap().unwrap();
+    // The stream had been open, so this is a first failure again.
+    let pause = lost.elapsed();
+    assert!((Duration::from_secs(1)..=Duration::from_secs(2)).contains(&pause), "{pause:?}");
     task.abort();
 }
 

@@ -16,6 +16,9 @@ use crate::config::{self, Config, Mode};
 use crate::server::Server;
 
 /// The options of the server. They are judged together with the environment and the file.
+///
+/// Those that a command has as well have an id of their own: clap hands the value of a command's global option up to
+/// whatever has its id here, of whichever type that is.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     /// combined (server and local miners), server, or agent [default: combined]
@@ -65,7 +68,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "SECONDS")]
     poll_interval: Option<String>,
     /// human or json [default: human]
-    #[arg(long, value_name = "FORM")]
+    #[arg(id = "server_log_format", long = "log-format", value_name = "FORM")]
     log_format: Option<String>,
     /// How often an address may call without credentials: calls a second, and how many at once; or off, behind a proxy
     /// that has limits of its own [default: 10/50]
@@ -78,16 +81,16 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "SECONDS")]
     drain_timeout: Option<String>,
     /// With --mode=agent: trust only the certificate authorities in this PEM file
-    #[arg(long, value_name = "FILE")]
+    #[arg(id = "server_ca_file", long = "ca-file", value_name = "FILE")]
     ca_file: Option<String>,
     /// With --mode=agent: show this certificate to a server that asks for one, PEM
-    #[arg(long, value_name = "FILE")]
+    #[arg(id = "server_client_cert", long = "client-cert", value_name = "FILE")]
     client_cert: Option<String>,
     /// With --mode=agent: its key, PEM, 0600
-    #[arg(long, value_name = "FILE")]
+    #[arg(id = "server_client_key", long = "client-key", value_name = "FILE")]
     client_key: Option<String>,
     /// With --mode=agent: allow plain HTTP to a host that is not loopback: whoever can read the traffic has the api_key
-    #[arg(long)]
+    #[arg(id = "server_allow_insecure_transport", long = "allow-insecure-transport")]
     allow_insecure_transport: bool,
     /// With --mode=agent: serve the agent's health page here
     #[arg(long, value_name = "IP:PORT")]
