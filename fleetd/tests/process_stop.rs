@@ -16,7 +16,7 @@ use fleet_proto::fleet::v1::{OperatorServiceClient, WhoAmIRequest};
 use process_support::{Home, PATIENCE, Process, Server, admin, containing, fingerprint};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixDatagram};
 use tokio::time::timeout;
 
 type Control = Bidi<ControlStreamRequest, ControlStreamResponse>;
@@ -166,19 +166,28 @@ async fn every_line_of_the_log_is_an_object_if_that_is_asked_for() {
     let mut server = Server::start(&home, &["--log-format", "json"]).await;
     let operator = server.found().await;
     let (_stream, _) = control(&home, &server, &operator).await;
+    // The service manager of the agent, who is told as the server's is.
+    let manager = UnixDatagram::bind(home.join("notify")).unwrap();
+    let told = async || {
+        let mut bytes = [0; 256];
+        let count = timeout(PATIENCE, manager.recv(&mut bytes)).await.unwrap().unwrap();
+        String::from_utf8(bytes[..count].to_vec()).unwrap().trim().to_owned()
+    };
     let mut command = home.command(["agent", "--log-format", "json", "run", "--health", "127.0.0.1:0"]);
-    let mut agent = Process::spawn(command.arg("--state-dir").arg(home.join("agent")));
+    command.env("NOTIFY_SOCKET", home.join("notify")).arg("--state-dir").arg(home.join("agent"));
+    let mut agent = Process::spawn(&mut command);
+    assert_eq!(told().await, "READY=1");
     agent.err(containing("the control stream is open")).await.expect("it is online");
     let agent = agent.stop().await.expect(0);
+    assert_eq!(told().await, "STOPPING=1");
     let server = server.process.stop().await.expect(0);
     let mut mode = home.command(["--mode", "agent", "--log-format", "json"]);
-    let mode = Process::spawn(mode.arg("--data-dir").arg(home.join("agent")));
-    let mode = tokio::time::timeout(PATIENCE, async {
-        let mut mode = mode;
-        mode.err(containing("no session")).await.expect("it tries");
-        mode.stop().await.expect(0)
-    });
-    let mode = mode.await.unwrap();
+    mode.env("NOTIFY_SOCKET", home.join("notify")).arg("--data-dir").arg(home.join("agent"));
+    let mut mode = Process::spawn(&mut mode);
+    assert_eq!(told().await, "READY=1");
+    mode.err(containing("no session")).await.expect("it tries");
+    let mode = mode.stop().await.expect(0);
+    assert_eq!(told().await, "STOPPING=1");
     for (what, ended, last) in [
         ("the server", server, "stopped, every call had ended"),
         ("the agent", agent, "stopped; everything was uploaded"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::Stream;
 
+use super::connector::{LastAlert, TlsConnect, of_the_certificate};
 use super::glue::{self, CallOptions, ClientConfig, Http2Connection, Message, SharedHttp2Connection, call};
 use super::{MAX_MESSAGE_BYTES, Status};
 
@@ -22,6 +23,7 @@ pub struct Channel {
     connection: SharedHttp2Connection,
     config: ClientConfig,
     timeout: Duration,
+    last: LastAlert,
 }
 
 impl Channel {
@@ -34,12 +36,13 @@ impl Channel {
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
+        let last = LastAlert::default();
         let connection = match tls {
-            Some(tls) => builder.lazy_tls(server.clone(), tls),
+            Some(tls) => builder.lazy_with_connector(TlsConnect::new(tls, last.clone()), server.clone()),
             None => builder.lazy_plaintext(server.clone()),
         };
         let config = ClientConfig::new(server).with_default_max_message_size(MAX_MESSAGE_BYTES);
-        Self { connection: connection.shared(64), config, timeout: DEFAULT_TIMEOUT }
+        Self { connection: connection.shared(64), config, timeout: DEFAULT_TIMEOUT, last }
     }
 
     /// The same connection, with `Authorization: Bearer` and this token on every call.
@@ -67,7 +70,8 @@ impl Channel {
         request: I,
     ) -> Result<O, Status> {
         let options = CallOptions::default().with_timeout(self.timeout);
-        call::unary(&self.connection, &self.config, spec, request, options).await
+        let answer = call::unary(&self.connection, &self.config, spec, request, options).await;
+        answer.map_err(|status| self.explained(status))
     }
 
     pub(crate) async fn client_stream<I: Message, O: Message>(
@@ -76,12 +80,23 @@ impl Channel {
         requests: impl Stream<Item = I> + Send + 'static,
     ) -> Result<O, Status> {
         let options = CallOptions::default().with_timeout(self.timeout);
-        call::client_stream(&self.connection, &self.config, spec, requests, options).await
+        let answer = call::client_stream(&self.connection, &self.config, spec, requests, options).await;
+        answer.map_err(|status| self.explained(status))
     }
 
     pub(crate) async fn bidi<I: Message, O: Message>(&self, spec: glue::Spec) -> Result<Bidi<I, O>, Status> {
-        let stream = call::bidi(&self.connection, &self.config, spec, CallOptions::default()).await?;
+        let stream = call::bidi(&self.connection, &self.config, spec, CallOptions::default()).await;
+        let stream = stream.map_err(|status| self.explained(status))?;
         Ok(Bidi { stream, messages: PhantomData })
+    }
+
+    /// Adds what the server has said of this side's certificate to a call that did not get through.
+    fn explained(&self, mut status: Status) -> Status {
+        let reason = self.last.get().and_then(of_the_certificate);
+        if let Some(reason) = reason.filter(|_| !status.from_peer) {
+            status.message = format!("{reason} ({})", status.message);
+        }
+        status
     }
 }
 

@@ -87,32 +87,7 @@ fn with_causes(message: &str, error: &ConnectError) -> String {
         }
         source = cause.source();
     }
-    #[cfg(feature = "client")]
-    if let Some(reason) = of_the_certificate(&text) {
-        text = format!("{reason} ({text})");
-    }
     text
-}
-
-/// What an alert of TLS says of this side's certificate. It comes through HTTP/2 as text.
-#[cfg(feature = "client")]
-fn of_the_certificate(text: &str) -> Option<String> {
-    use rustls::AlertDescription as Alert;
-    let says = |alert: &Alert| text.contains(&rustls::Error::AlertReceived(*alert).to_string());
-    if says(&Alert::CertificateRequired) {
-        return Some("the server requires a client certificate".to_owned());
-    }
-    let refused = [
-        Alert::BadCertificate,
-        Alert::UnsupportedCertificate,
-        Alert::CertificateRevoked,
-        Alert::CertificateExpired,
-        Alert::CertificateUnknown,
-        Alert::UnknownCA,
-        Alert::AccessDenied,
-    ];
-    let alert = refused.iter().find(|alert| says(alert))?;
-    Some(format!("the server does not accept this client certificate: {alert:?}"))
 }
 
 /// The most characters of a message that are kept.

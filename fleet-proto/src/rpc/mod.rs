@@ -11,6 +11,8 @@ pub mod glue;
 
 #[cfg(feature = "client")]
 mod channel;
+#[cfg(feature = "client")]
+mod connector;
 #[cfg(feature = "server")]
 mod server;
 
