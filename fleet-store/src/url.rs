@@ -105,6 +105,12 @@ impl DatabaseUrl {
         Self(Target::SqliteFile(path.as_ref().to_owned()))
     }
 
+    /// Whether several servers may be on this database, which SQLite does not allow.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.0, Target::Postgres(_))
+    }
+
     /// Checks a URL: `sqlite:///path/to/file.db`, `sqlite::memory:`, or
     /// `postgres://user:password@host:port/database`.
     ///

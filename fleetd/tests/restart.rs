@@ -30,6 +30,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire_support::{Bench, Honest, config};
 
+/// Unless `FLEET_RESTART_AGENTS` says otherwise.
 const AGENTS: usize = 500;
 /// So many come for their first session at once.
 const AT_FIRST: usize = 25;
@@ -89,6 +90,7 @@ async fn all(agents: &mut [Running], open: bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_agents_come_back_after_a_restart() {
+    let count = std::env::var("FLEET_RESTART_AGENTS").map_or(AGENTS, |text| text.parse().unwrap());
     // Both ends of each connection are in this process while agents are made.
     let files = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum }).unwrap();
@@ -100,7 +102,7 @@ async fn five_hundred_agents_come_back_after_a_restart() {
     let bench = Bench::with(config(directory.path(), Mode::Server), directory).await;
     let mut bench = bench;
     bench.found().await;
-    let made: Vec<Honest> = stream::iter(0..AGENTS)
+    let made: Vec<Honest> = stream::iter(0..count)
         .map(|number| {
             let bench = &bench;
             async move {
@@ -132,7 +134,7 @@ async fn five_hundred_agents_come_back_after_a_restart() {
     let mut agents: Vec<Running> = Vec::new();
     let mut made = made.into_iter();
     let begun = Instant::now();
-    while agents.len() < AGENTS {
+    while agents.len() < count {
         let before = agents.len();
         for agent in made.by_ref().take(AT_FIRST) {
             let number = u64::try_from(agents.len()).unwrap();
@@ -170,6 +172,6 @@ async fn five_hundred_agents_come_back_after_a_restart() {
     server.process.stop().await.expect(0);
     drop(directory);
     // Not eprintln!, which is shown only for tests that fail.
-    let text = format!("{AGENTS} agents were online: {}\n", figures.join("; "));
+    let text = format!("{count} agents were online: {}\n", figures.join("; "));
     std::io::stderr().write_all(text.as_bytes()).unwrap();
 }

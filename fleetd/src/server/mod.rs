@@ -61,6 +61,8 @@ struct App {
     metrics: Metrics,
     /// The keys of the agent half, in combined mode.
     local: Option<local::LocalKeys>,
+    /// How often the agent of an open stream is checked again.
+    check_every: Duration,
     /// Whether there is an organization.
     founded: tokio::sync::watch::Sender<bool>,
 }

@@ -48,6 +48,11 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const KEEP_READINGS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// From one try of something that must work to the next.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often the agent of an open stream is checked again, should another server have revoked it.
+const CHECK_SHARED: Duration = Duration::from_secs(3);
+/// The same where there is no other server. A revocation by this one ends the stream at once; the check is for what was
+/// done to the database behind its back.
+const CHECK_ALONE: Duration = Duration::from_secs(30);
 /// How long what is no call may take to end when the server stops, and the database to close.
 const CLOSE: Duration = Duration::from_secs(2);
 /// How much is cleared away at once.
@@ -247,6 +252,7 @@ impl Server {
             failed_logins: super::FailedLogins::default(),
             allowances: super::limits::Allowances::new(config.unauthenticated_rate),
             metrics,
+            check_every: if config.database.is_shared() { CHECK_SHARED } else { CHECK_ALONE },
             founded,
             local: local_keys,
             store,

@@ -17,8 +17,6 @@ use futures::{SinkExt, StreamExt};
 use super::super::streams::{End, Registered, StreamKind};
 use super::super::{App, auth, store_failed};
 
-/// How often the agent of an open stream is checked again, should another server have revoked it.
-const CHECK_EVERY: Duration = Duration::from_secs(3);
 /// How long a control stream may say nothing before its hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
@@ -75,7 +73,7 @@ impl Gateway {
         let durable = self.app.store.durable_sequence(agent.agent_id, kind).await.map_err(store_failed)?;
         let mut counts = Counts { durable, ..Counts::default() };
         let mut before = 0;
-        let mut check = checks();
+        let mut check = checks(self.app.check_every);
         loop {
             let message = tokio::select! {
                 biased;
@@ -155,8 +153,8 @@ impl Gateway {
 }
 
 /// The first check is due after the time, not at once: a stream is checked when it is registered.
-fn checks() -> tokio::time::Interval {
-    let mut checks = tokio::time::interval_at(tokio::time::Instant::now() + CHECK_EVERY, CHECK_EVERY);
+fn checks(every: Duration) -> tokio::time::Interval {
+    let mut checks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     checks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     checks
 }
@@ -318,7 +316,7 @@ impl Control {
         let app = Arc::clone(&self.gateway.app);
         let session_over = tokio::time::sleep(self.agent.expires_at.since(app.clock.now()));
         tokio::pin!(session_over);
-        let mut check = checks();
+        let mut check = checks(app.check_every);
         loop {
             let request = tokio::select! {
                 biased;
