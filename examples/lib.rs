@@ -1,1 +1,1 @@
-//! Examples over `fleet-core`; the README beside this file says which to read first.
+//! Examples over the crates; the README beside this file says which to read first.

@@ -37,14 +37,20 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         let bound = SHORTEST.saturating_mul(1 << self.failures.min(6)).min(LONGEST);
         let span = bound.saturating_sub(SHORTEST);
-        // Without randomness the whole span: late, and never in step with nothing.
-        let draw = self.random.array::<4>().map_or(u32::MAX, u32::from_be_bytes);
-        SHORTEST.saturating_add(span.mul_f64(f64::from(draw) / f64::from(u32::MAX)))
+        SHORTEST.saturating_add(span.mul_f64(self.draw()))
     }
 
-    /// It failed, and the server said when to come back: never earlier than that.
+    /// It failed, and the server said when to come back: never earlier than that, and up to a quarter later, since it
+    /// may have said the same to others.
     pub fn pause_after(&mut self, asked: Option<Duration>) -> Duration {
-        self.pause().max(asked.unwrap_or_default().min(LONGEST_ASKED))
+        let asked = asked.unwrap_or_default().min(LONGEST_ASKED);
+        self.pause().max(asked.saturating_add((asked / 4).mul_f64(self.draw())))
+    }
+
+    /// From 0 to 1. Without randomness 1: late, and never in step with nothing.
+    fn draw(&self) -> f64 {
+        let draw = self.random.array::<4>().map_or(u32::MAX, u32::from_be_bytes);
+        f64::from(draw) / f64::from(u32::MAX)
     }
 }
 
@@ -95,5 +101,11 @@ mod tests {
         assert_eq!(backoff.pause_after(Some(Duration::from_secs(90))), Duration::from_secs(90));
         assert_eq!(backoff.pause_after(Some(Duration::from_secs(90_000))), Duration::from_secs(600));
         assert_eq!(backoff.pause_after(None), SHORTEST);
+        let mut late = Backoff::new(Arc::new(Constant(0xff)));
+        assert_eq!(
+            late.pause_after(Some(Duration::from_secs(40))),
+            Duration::from_secs(50),
+            "not all at once"
+        );
     }
 }

@@ -145,6 +145,27 @@ async fn a_refusal_that_passes_does_not_end_the_agent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_with_too_many_sessions_is_not_asked_before_the_time_it_names() {
+    let bench = Bench::new().await;
+    let wait = Duration::from_secs(240);
+    bench.door.shut(Some(wait));
+    let mut keeper = Box::pin(bench.keeper().run());
+    let asked = |begins| assert_eq!(bench.begins(), begins, "Begins in the time");
+    assert!(timeout(wait - Duration::from_secs(1), &mut keeper).await.is_err());
+    asked(1);
+    // A quarter later it has asked again.
+    assert!(timeout(wait / 4 + Duration::from_secs(2), &mut keeper).await.is_err());
+    asked(2);
+    // For as long as it may take: no number of such answers is a refusal.
+    assert!(timeout(Duration::from_secs(24 * 3_600), &mut keeper).await.is_err());
+    assert!((24 * 3_600 / 300..=24 * 3_600 / 240 + 2).contains(&bench.begins()), "{}", bench.begins());
+    bench.revoke().await;
+    let began = Instant::now();
+    assert!(timeout(Duration::from_secs(3_600), &mut keeper).await.is_ok());
+    assert!(began.elapsed() >= Duration::from_secs(600), "none of them counts: {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_agent_that_is_not_enrolled_does_not_try() {
     let bench = Bench::new().await;
     let driver = AgentDriver::new(

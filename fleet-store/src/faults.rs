@@ -87,6 +87,7 @@ impl Store {
     pub fn with_faults(&self, faults: Arc<Faults>) -> Self {
         let Inner { backend, writer, reader, .. } = self.inner.as_ref();
         let (writer, reader) = (writer.clone(), reader.clone());
-        Self { inner: Arc::new(Inner { backend: *backend, writer, reader, faults: Some(faults) }) }
+        let inner = Inner { backend: *backend, writer, reader, faults: Some(faults) };
+        Self { inner: Arc::new(inner), devices_per_agent: self.devices_per_agent }
     }
 }

@@ -197,7 +197,7 @@ impl Store {
             #[cfg(feature = "fault-injection")]
             faults: None,
         };
-        let store = Self { inner: Arc::new(inner) };
+        let store = Self { inner: Arc::new(inner), devices_per_agent: u32::MAX };
         let checked = match how {
             How::Serve => store.bring_up_to_date(true, None).await,
             How::Restore => store.bring_up_to_date(false, None).await,

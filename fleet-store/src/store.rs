@@ -19,6 +19,8 @@ use crate::transaction::{Reader, Transaction};
 #[derive(Debug, Clone)]
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
+    /// How many devices one agent may report.
+    pub(crate) devices_per_agent: u32,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,14 @@ pub(crate) struct Inner {
 }
 
 impl Store {
+    /// With a bound of how many devices one agent may report; there is none by default. What is beyond it is not
+    /// stored.
+    #[must_use]
+    pub const fn with_devices_per_agent(mut self, devices: u32) -> Self {
+        self.devices_per_agent = devices;
+        self
+    }
+
     /// Closes all connections, of every clone; waits for transactions under way.
     pub async fn close(&self) {
         for pool in [&self.inner.reader, &self.inner.writer] {

@@ -62,6 +62,7 @@ suite! {
         an_owned_device_is_described_by_its_owner
         text_from_a_miner_is_made_storable
         an_agent_owns_what_it_is_paired_to
+        an_agent_reports_no_more_devices_than_it_may
         only_a_confirmed_agent_of_the_organization_is_paired_to
         the_local_half_owns_without_a_row
         revoking_an_agent_unpairs_its_devices

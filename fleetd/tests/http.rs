@@ -453,7 +453,7 @@ async fn the_services_describe_themselves() {
 async fn an_address_that_calls_too_often_without_credentials_is_told_when_to_come_back() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = config(directory.path(), Mode::Server);
-    config.unauthenticated_rate = Some(Rate { per_second: 10, burst: 50 });
+    config.limits.unauthenticated_rate = Some(Rate { per_second: 10, burst: 50 });
     let mut bench = Bench::with(config, directory).await;
     bench.found().await;
     let json = ("content-type", "application/json");

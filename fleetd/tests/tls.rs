@@ -411,7 +411,7 @@ async fn a_client_that_stalls_is_cut_off() {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path(), Mode::Server);
         config.tls = tls;
-        config.handshake_timeout = Duration::from_millis(50);
+        config.limits.handshake_timeout = Duration::from_millis(50);
         Bench::with(config, directory).await
     };
     // The record of a ClientHello that says it has 512 bytes, and the first of them.

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 use fleet_agent::{keeper::Keeper, refusals::CountingTransport};
 use fleet_core::{
     code::EnrollmentCode,
-    driver::{AgentDriver, Founding, ServerDriver, ServerKeys},
+    driver::{AgentDriver, Founding, Gate, ServerDriver, ServerKeys},
     enrollment::{
         RegisterRequest, RegisterResponse,
         server::{Confirm, CreateCode, Operator, Revoke},
@@ -90,7 +90,24 @@ impl Transport for Link {
     }
 }
 
+/// A gate that can be shut, and then says when to come back.
+#[derive(Debug, Default)]
+pub struct Door(Mutex<Option<Duration>>);
+
+impl Gate for Door {
+    fn admit(&self, _: Monotonic) -> Result<(), Duration> {
+        self.0.lock().unwrap().map_or(Ok(()), Err)
+    }
+}
+
+impl Door {
+    pub fn shut(&self, wait: Option<Duration>) {
+        *self.0.lock().unwrap() = wait;
+    }
+}
+
 pub struct Bench {
+    pub door: Arc<Door>,
     pub server: ServerDriver,
     operator: Operator,
     agent_id: AgentId,
@@ -111,7 +128,9 @@ impl Bench {
             Arc::new(RootSecretKey::generate(random.as_ref()).unwrap()),
             Arc::new(CommandSecretKey::generate(random.as_ref()).unwrap()),
         );
-        let server = ServerDriver::new(store.clone(), clock.clone(), random, keys, Policy::default());
+        let door = Arc::new(Door::default());
+        let server = ServerDriver::new(store.clone(), clock.clone(), random, keys, Policy::default())
+            .with_gate(door.clone());
         let org_id = OrgId::new(1).unwrap();
         let founding =
             Founding { org_id, name: Name::new("Acme").unwrap(), recovery: None, actor: Actor::System };
@@ -151,7 +170,7 @@ impl Bench {
         server.confirm(confirm).await.unwrap();
         advance(Duration::from_secs(2)).await;
         enrolling.poll().await.unwrap();
-        Self { server, operator, agent_id, link, store: store_of_agent, driver, transport, clock }
+        Self { door, server, operator, agent_id, link, store: store_of_agent, driver, transport, clock }
     }
 
     pub fn keeper(&self) -> Keeper {

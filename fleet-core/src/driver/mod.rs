@@ -6,11 +6,13 @@
 //! calling again goes on.
 
 mod agent;
+mod gate;
 mod probe;
 mod roots;
 mod server;
 
 pub use agent::{AgentDriver, AgentError, Enrolling, EnrollmentProgress};
+pub use gate::{Gate, OpenGate};
 pub use probe::{NoProbe, Point, Probe};
 pub use roots::{OfflineRoots, OneRoot, RootError, RootKeys};
 pub use server::{Founding, ServerDriver, ServerError, ServerKeys};

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{NoProbe, OfflineRoots, OneRoot, Point, Probe, RootError, RootKeys};
+use super::{Gate, NoProbe, OfflineRoots, OneRoot, OpenGate, Point, Probe, RootError, RootKeys};
 use crate::code::{ApiKey, SecretHash};
 use crate::commit::NeedsCommit;
 use crate::enrollment::server::{
@@ -151,6 +151,7 @@ pub struct ServerDriver {
     keys: ServerKeys,
     policy: Policy,
     probe: Arc<dyn Probe>,
+    gate: Arc<dyn Gate>,
 }
 
 /// What one attempt came to.
@@ -169,13 +170,20 @@ impl ServerDriver {
         keys: ServerKeys,
         policy: Policy,
     ) -> Self {
-        Self { store, clock, random, keys, policy, probe: Arc::new(NoProbe) }
+        let (probe, gate) = (Arc::new(NoProbe), Arc::new(OpenGate));
+        Self { store, clock, random, keys, policy, probe, gate }
     }
 
     /// With a probe, for tests that crash the driver.
     #[must_use]
     pub fn with_probe(self, probe: Arc<dyn Probe>) -> Self {
         Self { probe, ..self }
+    }
+
+    /// With a gate, which bounds how many sessions begin.
+    #[must_use]
+    pub fn with_gate(self, gate: Arc<dyn Gate>) -> Self {
+        Self { gate, ..self }
     }
 
     /// Makes an organization with a managed root: its first manifest, signed. The change is handed
@@ -385,10 +393,15 @@ impl ServerDriver {
     /// # Errors
     /// [`ServerError`].
     pub async fn begin(&self, request: BeginRequest) -> Result<BeginResponse, ServerError> {
+        let mut is_admitted = false;
         for _ in 0..ATTEMPTS {
             let begin = Begin::new(request.clone());
             let found = self.load(begin.query()).await?;
             let needs = begin.resolve(found, self.clock.now(), &self.policy, self.random.as_ref())?;
+            if !core::mem::replace(&mut is_admitted, true) {
+                let admitted = self.gate.admit(self.clock.monotonic());
+                admitted.map_err(|retry_after| AuthError::Busy { retry_after })?;
+            }
             self.probe.reached(Point::ServerBeginDecided);
             let signature = self.keys.command.sign(needs.to_sign().as_bytes()).await?;
             self.probe.reached(Point::ServerBeginSigned);

@@ -44,6 +44,12 @@ pub enum AuthError {
         /// When to ask again.
         retry_after: core::time::Duration,
     },
+    /// The server makes as many sessions as it may.
+    #[error("too many agents begin sessions")]
+    Busy {
+        /// When to ask again.
+        retry_after: core::time::Duration,
+    },
     /// There is no such challenge; it may have been taken before.
     #[error("no such challenge")]
     Challenge,
@@ -81,7 +87,9 @@ impl From<AuthError> for Refusal {
             | AuthError::ChallengeExpired
             | AuthError::Signature
             | AuthError::Session => Self::unauthenticated(),
-            AuthError::TooSoon { retry_after } => Self::exhausted(error, retry_after),
+            AuthError::TooSoon { retry_after } | AuthError::Busy { retry_after } => {
+                Self::exhausted(error, retry_after)
+            }
             AuthError::CommandKey | AuthError::Signer | AuthError::Inconsistent => {
                 Self::new(Code::Internal, "internal error")
             }

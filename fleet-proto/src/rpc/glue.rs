@@ -45,6 +45,9 @@ const CODES: [(Code, ErrorCode); 16] = [
     (Code::Unauthenticated, ErrorCode::Unauthenticated),
 ];
 
+/// How the Connect protocol writes details.
+const DETAIL_BASE64: base64::engine::GeneralPurpose = base64::engine::general_purpose::STANDARD_NO_PAD;
+
 const RETRY_AFTER: http::HeaderName = http::header::RETRY_AFTER;
 
 /// A status as connectrpc sends it.
@@ -55,8 +58,38 @@ pub fn error(status: Status) -> ConnectError {
     if let Some(wait) = status.retry_after {
         let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
         error.response_headers_mut().insert(RETRY_AFTER, seconds.into());
+        error.details.push(retry_info(wait));
     }
     error
+}
+
+/// google.rpc.RetryInfo, which clients of gRPC know.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<prost_types::Duration>,
+}
+
+const RETRY_INFO: &str = "google.rpc.RetryInfo";
+
+fn retry_info(wait: Duration) -> connectrpc::ErrorDetail {
+    let retry_delay = prost_types::Duration::try_from(wait).ok();
+    let bytes = prost::Message::encode_to_vec(&RetryInfo { retry_delay });
+    connectrpc::ErrorDetail {
+        type_url: RETRY_INFO.to_owned(),
+        value: Some(base64::Engine::encode(&DETAIL_BASE64, bytes)),
+        debug: None,
+    }
+}
+
+/// The wait that a detail asks for, in whole seconds, rounded up.
+fn retry_delay(detail: &connectrpc::ErrorDetail) -> Option<u64> {
+    let name = detail.type_url.rsplit('/').next()?;
+    let value = detail.value.as_deref().filter(|_| name == RETRY_INFO)?;
+    let bytes = base64::Engine::decode(&DETAIL_BASE64, value.trim_end_matches('=')).ok()?;
+    let info: RetryInfo = prost::Message::decode(bytes.as_slice()).ok()?;
+    let wait = Duration::try_from(info.retry_delay?).ok()?;
+    Some(wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)))
 }
 
 /// What connectrpc received, as a status.
@@ -64,6 +97,8 @@ pub(crate) fn status(error: &ConnectError) -> Status {
     let code = CODES.iter().find(|(_, code)| *code == error.code).map_or(Code::Unknown, |(ours, _)| *ours);
     let wait = error.response_headers().get(RETRY_AFTER).or_else(|| error.trailers().get(RETRY_AFTER));
     let seconds = wait.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    // A proxy may have taken the header away.
+    let seconds = seconds.or_else(|| error.details.iter().find_map(retry_delay));
     let message = error.message.as_deref().unwrap_or_else(|| error.code.as_str());
     Status {
         code,

@@ -34,7 +34,7 @@ pub struct Status {
     /// What to tell a person.
     pub message: String,
     /// When to come back, for [`Code::ResourceExhausted`]. On the wire: the header `retry-after`, whole seconds,
-    /// rounded up.
+    /// rounded up, and exactly in a detail, `google.rpc.RetryInfo`. Of what a peer answers, the header counts.
     pub retry_after: Option<Duration>,
     /// Whether the peer said so, rather than this side: then the message is the peer's text. On one line, without
     /// invisible characters, but whatever the peer wants a person to read.

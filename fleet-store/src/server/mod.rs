@@ -9,9 +9,10 @@ use fleet_core::future::BoxFuture;
 use fleet_core::id::EnrollmentId;
 use fleet_core::store::{ChallengeRecord, Changeset, CommitError, Query, ServerStore, Snapshot, StoreError};
 use fleet_core::time::UnixMillis;
-use sea_orm::ConnectionTrait as _;
+use sea_orm::{ColumnTrait as _, ConnectionTrait as _, EntityTrait as _, QueryFilter as _};
 
 use crate::decode::Columns;
+use crate::entity::agent_auth_challenge;
 use crate::error::backend;
 use crate::store::Store;
 use crate::transaction::Transaction;
@@ -31,6 +32,12 @@ impl ServerStore for Store {
         challenge: [u8; 32],
     ) -> BoxFuture<'_, Result<Option<ChallengeRecord>, StoreError>> {
         Box::pin(async move {
+            // Anybody may ask: a guess must not take the writers' place.
+            let exists = agent_auth_challenge::Column::Challenge.eq(challenge.to_vec());
+            let found = agent_auth_challenge::Entity::find().filter(exists).one(&self.inner.reader).await;
+            if found.map_err(backend)?.is_none() {
+                return Ok(None);
+            }
             let tx = self.write().await?;
             let row = commit::take_challenge(&tx, &challenge).await?;
             // Gone for good before anybody sees it, even if it turns out not to be readable.

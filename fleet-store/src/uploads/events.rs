@@ -7,11 +7,11 @@ use fleet_core::telemetry::{Discovery, Event, EventKind};
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, OnConflict};
 use sea_orm::{
     ActiveValue::{NotSet, Set},
-    ColumnTrait, EntityTrait, QueryFilter,
+    ColumnTrait, ConnectionTrait as _, EntityTrait, PaginatorTrait as _, QueryFilter, Value,
 };
 
 use super::resolve::Found;
-use super::{Stored, Upload, UploadKind, accepted, advance, count, duplicate, insert_all};
+use super::{ROWS_A_STATEMENT, Stored, Upload, UploadKind, accepted, advance, count, duplicate, insert_all};
 use crate::entity::{agent_sighting, device, event};
 use crate::error::backend;
 use crate::guard::{Admitted, Guard, GuardError, admit};
@@ -29,7 +29,8 @@ struct Seen<'a> {
 impl Store {
     /// Stores the events of one message. A discovery makes or describes a device and claims
     /// nothing: a device that somebody owns is described by its owner only. A change of status is
-    /// kept if the agent owns the device, else dropped.
+    /// kept if the agent owns the device, else dropped. Devices beyond as many as an agent may report are dropped too;
+    /// those that it has reported before are not.
     ///
     /// # Errors
     /// [`GuardError`]; nothing was stored then.
@@ -66,6 +67,13 @@ impl Store {
                 _ => {}
             }
         }
+        let refused = self.beyond_the_bound(&tx, &admitted, &seen).await?;
+        if !refused.is_empty() {
+            let of_refused = |event: &&Event| matches!(&event.kind, EventKind::Discovered(d) if refused.contains(&d.endpoint.to_string()));
+            stored -= events.iter().filter(of_refused).count();
+            seen.retain(|endpoint, _| !refused.contains(endpoint));
+            endpoints.retain(|endpoint| !refused.contains(endpoint));
+        }
         make_devices(&tx, &admitted, &seen, received_at).await?;
         let devices = self.resolve(&tx, &admitted, &endpoints, "FOR UPDATE OF d").await?;
         describe(&tx, &seen, &devices).await?;
@@ -73,7 +81,47 @@ impl Store {
         stored += keep_changes(&tx, &admitted, &events, &devices, received_at).await?;
         advance(&tx, &admitted, UploadKind::Event, upload.sequence, Some(upload.captured_at)).await?;
         tx.commit().await.map_err(backend)?;
-        Ok(accepted(upload.sequence, count(stored), count(events.len().saturating_sub(stored))))
+        let rejected = count(events.len().saturating_sub(stored));
+        let devices_refused = count(refused.len());
+        Ok(Stored { devices_refused, ..accepted(upload.sequence, count(stored), rejected) })
+    }
+
+    /// Devices that the agent reports for the first time and that are more than it may. The agent's row is locked, so
+    /// nothing is added meanwhile.
+    async fn beyond_the_bound(
+        &self,
+        tx: &Transaction,
+        admitted: &Admitted,
+        seen: &BTreeMap<String, Seen<'_>>,
+    ) -> Result<BTreeSet<String>, StoreError> {
+        if seen.is_empty() || self.devices_per_agent == u32::MAX {
+            return Ok(BTreeSet::new());
+        }
+        let own = agent_sighting::Column::AgentId.eq(admitted.agent_id);
+        let known = agent_sighting::Entity::find().filter(own.clone()).count(tx).await.map_err(backend)?;
+        let room = u64::from(self.devices_per_agent).saturating_sub(known);
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        if seen.len() <= room {
+            return Ok(BTreeSet::new());
+        }
+        let mut new: BTreeSet<String> = seen.keys().cloned().collect();
+        let all: Vec<&String> = seen.keys().collect();
+        for some in all.chunks(ROWS_A_STATEMENT) {
+            let list: Vec<String> = (0..some.len()).map(|n| format!("${}", n + 2)).collect();
+            let sql = format!(
+                "SELECT d.endpoint FROM agent_sighting s JOIN device d ON d.id = s.device_id
+                 WHERE s.agent_id = $1 AND d.endpoint IN ({})",
+                list.join(", ")
+            );
+            let values = std::iter::once(Value::from(admitted.agent_id))
+                .chain(some.iter().map(|endpoint| Value::from(endpoint.as_str())));
+            let statement = sea_orm::Statement::from_sql_and_values(self.inner.backend, sql, values);
+            for row in tx.query_all_raw(statement).await.map_err(backend)? {
+                let endpoint: String = row.try_get("", "endpoint").map_err(backend)?;
+                new.remove(&endpoint);
+            }
+        }
+        Ok(new.into_iter().skip(room).collect())
     }
 }
 

@@ -70,8 +70,10 @@ pub struct Stored {
     pub outcome: UploadOutcome,
     /// Samples or events that were stored.
     pub samples_accepted: i64,
-    /// Samples or events that were dropped, since the agent does not own the device.
+    /// Samples or events that were dropped, since the agent does not own the device, or reports too many.
     pub samples_rejected: i64,
+    /// Devices that were not taken up, since the agent has reported as many as it may.
+    pub devices_refused: i64,
     /// Every message up to this one is durable.
     pub durable_sequence: i64,
 }
@@ -108,7 +110,7 @@ impl Store {
 
 const fn accepted(sequence: i64, samples_accepted: i64, samples_rejected: i64) -> Stored {
     let outcome = UploadOutcome::Accepted;
-    Stored { outcome, samples_accepted, samples_rejected, durable_sequence: sequence }
+    Stored { outcome, samples_accepted, samples_rejected, devices_refused: 0, durable_sequence: sequence }
 }
 
 /// The answer to a message that is durable already.
@@ -119,8 +121,7 @@ async fn duplicate(
     sequence: i64,
 ) -> Result<Option<Stored>, StoreError> {
     let durable_sequence = position(tx, admitted.agent_id, kind).await?;
-    let outcome = UploadOutcome::Duplicate;
-    let stored = Stored { outcome, samples_accepted: 0, samples_rejected: 0, durable_sequence };
+    let stored = Stored { outcome: UploadOutcome::Duplicate, ..accepted(durable_sequence, 0, 0) };
     Ok((sequence <= durable_sequence).then_some(stored))
 }
 

@@ -81,6 +81,27 @@ pub async fn text_from_a_miner_is_made_storable(on: &Databases) {
     assert_eq!(found.address.as_deref(), Some("10.0.0.1:80"));
 }
 
+pub async fn an_agent_reports_no_more_devices_than_it_may(on: &Databases) {
+    let f = Fixture::new(on).await;
+    let store = f.store.clone().with_devices_per_agent(3);
+    let (a, b) = (f.peer("a").await, f.peer("b").await);
+    let see = async |peer: &Peer, sequence, endpoints: &[u8]| {
+        let events = endpoints.iter().map(|n| f.discovered(mac(*n), "10.0.0.1:80")).collect();
+        let stored = store.store_events(&peer.guard(), f.upload(sequence), events).await.unwrap();
+        (stored.samples_accepted, stored.samples_rejected, stored.devices_refused, stored.durable_sequence)
+    };
+    assert_eq!(see(&a, 1, &[1, 2]).await, (2, 0, 0, 1));
+    // One more fits; what it has reported before goes on.
+    assert_eq!(see(&a, 2, &[2, 3, 4, 5, 5]).await, (2, 3, 2, 2), "4 once and 5 twice are dropped");
+    assert_eq!(see(&a, 3, &[1, 2, 3]).await, (3, 0, 0, 3), "none of them is new");
+    assert_eq!(see(&a, 4, &[9]).await, (0, 1, 1, 4), "dealt with, so that it does not come again");
+    assert_eq!(ids(&f, DeviceFilter::default()).await.len(), 3, "nothing is stored of the others");
+    // Each agent has a bound of its own, for devices that others have seen as well.
+    assert_eq!(see(&b, 1, &[1, 2, 3, 4]).await, (3, 1, 1, 1));
+    assert_eq!(ids(&f, DeviceFilter::default()).await.len(), 3);
+    assert_eq!(f.see(&b.guard(), 2, &[mac(4)]).await.samples_accepted, 1, "there is no bound by default");
+}
+
 pub async fn an_agent_owns_what_it_is_paired_to(on: &Databases) {
     let f = Fixture::new(on).await;
     let (a, b) = (f.peer("a").await, f.peer("b").await);

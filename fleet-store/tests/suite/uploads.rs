@@ -19,11 +19,11 @@ const TELEMETRY: UploadKind = UploadKind::Telemetry;
 
 fn accepted(durable_sequence: i64, samples_accepted: i64, samples_rejected: i64) -> Stored {
     let outcome = UploadOutcome::Accepted;
-    Stored { outcome, samples_accepted, samples_rejected, durable_sequence }
+    Stored { outcome, samples_accepted, samples_rejected, devices_refused: 0, durable_sequence }
 }
 
 fn duplicate(durable_sequence: i64) -> Stored {
-    Stored { outcome: UploadOutcome::Duplicate, samples_accepted: 0, samples_rejected: 0, durable_sequence }
+    Stored { outcome: UploadOutcome::Duplicate, ..accepted(durable_sequence, 0, 0) }
 }
 
 async fn store(

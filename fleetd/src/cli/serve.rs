@@ -70,13 +70,8 @@ pub(super) struct ServeArgs {
     /// human or json [default: human]
     #[arg(id = "server_log_format", long = "log-format", value_name = "FORM")]
     log_format: Option<String>,
-    /// How often an address may call without credentials: calls a second, and how many at once; or off, behind a proxy
-    /// that has limits of its own [default: 10/50]
-    #[arg(long, value_name = "RATE/BURST")]
-    unauthenticated_rate: Option<String>,
-    /// How long a TLS handshake, the first bytes and the headers of an HTTP/1.1 request may take [default: 10s]
-    #[arg(long, value_name = "SECONDS")]
-    handshake_timeout: Option<String>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// How long open calls may go on when the server stops [default: 10s]
     #[arg(long, value_name = "SECONDS")]
     drain_timeout: Option<String>,
@@ -100,10 +95,72 @@ pub(super) struct ServeArgs {
     config: Option<String>,
 }
 
+/// What callers may take of the server.
+#[derive(Debug, Args)]
+struct LimitArgs {
+    /// How often an address may call without good credentials: calls a second, and how many at once; or off, behind a
+    /// proxy that has limits of its own [default: 10/50]
+    #[arg(long, value_name = "RATE/BURST")]
+    unauthenticated_rate: Option<String>,
+    /// How many sessions agents may begin: a second, and how many at once; or off [default: 100/200]
+    #[arg(long, value_name = "RATE/BURST")]
+    session_rate: Option<String>,
+    /// How often one agent may begin a handshake, a second; or off [default: 4]
+    #[arg(long, value_name = "RATE")]
+    begin_rate: Option<String>,
+    /// Connections at once; fewer if the limit on open files is lower [default: 20000]
+    #[arg(long, value_name = "NUMBER")]
+    max_connections: Option<String>,
+    /// Connections at once from one address that have shown no good credentials [default: 1000]
+    #[arg(long, value_name = "NUMBER")]
+    max_unauthenticated_connections: Option<String>,
+    /// Calls and streams at once of one agent [default: 32]
+    #[arg(long, value_name = "NUMBER")]
+    max_calls_per_agent: Option<String>,
+    /// Devices that one agent may report [default: 65536]
+    #[arg(long, value_name = "NUMBER")]
+    max_devices_per_agent: Option<String>,
+    /// The longest message; it may be lowered only [default: 1114112]
+    #[arg(long, value_name = "BYTES")]
+    max_message_bytes: Option<String>,
+    /// The headers of one request [default: 16384]
+    #[arg(long, value_name = "BYTES")]
+    max_header_bytes: Option<String>,
+    /// How long a TLS handshake and the headers of an HTTP/1.1 request may take [default: 10s]
+    #[arg(long, value_name = "SECONDS")]
+    handshake_timeout: Option<String>,
+    /// How long a call with one message may take, the time to receive it included [default: 30s]
+    #[arg(long, value_name = "SECONDS")]
+    request_timeout: Option<String>,
+    /// How long a connection without good credentials may go on without a new request [default: 60s]
+    #[arg(long, value_name = "SECONDS")]
+    idle_timeout: Option<String>,
+}
+
+impl LimitArgs {
+    fn given(self) -> [(&'static str, Option<String>); 12] {
+        [
+            ("unauthenticated-rate", self.unauthenticated_rate),
+            ("session-rate", self.session_rate),
+            ("begin-rate", self.begin_rate),
+            ("max-connections", self.max_connections),
+            ("max-unauthenticated-connections", self.max_unauthenticated_connections),
+            ("max-calls-per-agent", self.max_calls_per_agent),
+            ("max-devices-per-agent", self.max_devices_per_agent),
+            ("max-message-bytes", self.max_message_bytes),
+            ("max-header-bytes", self.max_header_bytes),
+            ("handshake-timeout", self.handshake_timeout),
+            ("request-timeout", self.request_timeout),
+            ("idle-timeout", self.idle_timeout),
+        ]
+    }
+}
+
 impl ServeArgs {
     fn given(self) -> Vec<(&'static str, Vec<String>)> {
         let one = |value: Option<String>| value.into_iter().collect::<Vec<_>>();
-        vec![
+        let limits = self.limits.given().map(|(name, value)| (name, one(value)));
+        let mut given = vec![
             ("mode", one(self.mode)),
             ("listen", self.listen),
             ("metrics-listen", one(self.metrics_listen)),
@@ -120,8 +177,6 @@ impl ServeArgs {
             ("proto-port", one(self.proto_port)),
             ("poll-interval", one(self.poll_interval)),
             ("log-format", one(self.log_format)),
-            ("unauthenticated-rate", one(self.unauthenticated_rate)),
-            ("handshake-timeout", one(self.handshake_timeout)),
             ("drain-timeout", one(self.drain_timeout)),
             ("ca-file", one(self.ca_file)),
             ("client-cert", one(self.client_cert)),
@@ -129,7 +184,9 @@ impl ServeArgs {
             ("allow-insecure-transport", one(self.allow_insecure_transport.then(|| "true".to_owned()))),
             ("health", one(self.health)),
             ("config", one(self.config)),
-        ]
+        ];
+        given.extend(limits);
+        given
     }
 }
 

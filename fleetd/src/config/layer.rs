@@ -32,7 +32,7 @@ const fn one(name: &'static str) -> Setting {
 }
 
 /// Every setting.
-pub const SETTINGS: [Setting; 25] = [
+pub const SETTINGS: [Setting; 35] = [
     one("mode"),
     Setting { name: "listen", kind: Kind::Many },
     one("metrics-listen"),
@@ -50,7 +50,17 @@ pub const SETTINGS: [Setting; 25] = [
     one("poll-interval"),
     one("log-format"),
     one("unauthenticated-rate"),
+    one("session-rate"),
+    one("begin-rate"),
+    one("max-connections"),
+    one("max-unauthenticated-connections"),
+    one("max-calls-per-agent"),
+    one("max-devices-per-agent"),
+    one("max-message-bytes"),
+    one("max-header-bytes"),
     one("handshake-timeout"),
+    one("request-timeout"),
+    one("idle-timeout"),
     one("drain-timeout"),
     one("ca-file"),
     one("client-cert"),
@@ -64,8 +74,19 @@ pub const SETTINGS: [Setting; 25] = [
 pub(super) const AGENT_ONLY: [&str; 5] =
     ["ca-file", "client-cert", "client-key", "allow-insecure-transport", "health"];
 /// Settings that only a server uses.
-pub(super) const SERVER_ONLY: [&str; 13] = [
+pub(super) const SERVER_ONLY: [&str; 24] = [
     "unauthenticated-rate",
+    "session-rate",
+    "begin-rate",
+    "max-connections",
+    "max-unauthenticated-connections",
+    "max-calls-per-agent",
+    "max-devices-per-agent",
+    "max-message-bytes",
+    "max-header-bytes",
+    "handshake-timeout",
+    "request-timeout",
+    "idle-timeout",
     "listen",
     "metrics-listen",
     "key-dir",

@@ -3,6 +3,7 @@
 //! Everything is read and judged before anything is opened or bound, and every problem is reported at once.
 
 mod layer;
+mod limits;
 mod parse;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use fleet_agent::tls::ClientFiles;
 use fleet_store::DatabaseUrl;
 
 pub use layer::{Kind, SETTINGS, Setting};
+pub use limits::{Limits, Rate};
 pub use parse::{ConfigErrors, Problem, load};
 
 /// Which halves run in this process.
@@ -59,23 +61,6 @@ pub enum ClientAuth {
     Optional,
 }
 
-/// An allowance that refills.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::exhaustive_structs, reason = "the two numbers of an allowance")]
-pub struct Rate {
-    /// How much it refills in a second, at least 1.
-    pub per_second: u32,
-    /// How much it holds, at least 1.
-    pub burst: u32,
-}
-
-impl Rate {
-    /// What an address may do without credentials unless configured otherwise: 10 calls a second, 50 at once.
-    pub const UNAUTHENTICATED: Self = Self { per_second: 10, burst: 50 };
-}
-
-/// How long a TLS handshake may take unless configured otherwise.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long open calls may go on when the server stops, unless configured otherwise.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -114,12 +99,10 @@ pub struct Config {
     pub poll_interval: Duration,
     /// How the log is written.
     pub log_format: LogFormat,
-    /// How long a TLS handshake, the first bytes and the headers of an HTTP/1.1 request may take.
-    pub handshake_timeout: Duration,
+    /// What callers may take.
+    pub limits: Limits,
     /// How long open calls may go on when the server stops.
     pub drain_timeout: Duration,
-    /// How often an address may call without credentials; not limited if `None`.
-    pub unauthenticated_rate: Option<Rate>,
     /// With [`Mode::Agent`]: the only certificate authorities to trust.
     pub ca_file: Option<PathBuf>,
     /// With [`Mode::Agent`]: the certificate to show to a server that asks for one.

@@ -13,7 +13,7 @@ use fleet_agent::tls::ClientFiles;
 use fleet_store::DatabaseUrl;
 
 use super::layer::{self, AGENT_ONLY, Given, Layer, MINERS_ONLY, SERVER_ONLY};
-use super::{ClientAuth, ClientCa, Config, LogFormat, Mode, Rate, TlsFiles};
+use super::{ClientAuth, ClientCa, Config, LogFormat, Mode, TlsFiles};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8420";
 
@@ -171,7 +171,7 @@ fn home(variables: &[(OsString, OsString)], program: &str) -> Option<PathBuf> {
         .map(|base| base.join(program))
 }
 
-struct Judge<'a> {
+pub(super) struct Judge<'a> {
     given: &'a Layer,
     problems: &'a mut Vec<Problem>,
 }
@@ -196,19 +196,17 @@ impl Judge<'_> {
         let key_dir = self.path("key-dir").or_else(|| data_dir.as_ref().map(|dir| dir.join("keys")));
         let scan = self.scan();
         let proto_port = self.parsed("proto-port", "must be a port, 1 to 65535").map(NonZeroU16::get);
-        let poll_interval = self.seconds("poll-interval", 1..=600, Duration::from_secs(5));
-        let handshake_timeout = self.seconds("handshake-timeout", 1..=60, super::HANDSHAKE_TIMEOUT);
-        let drain_timeout = self.seconds("drain-timeout", 0..=600, super::DRAIN_TIMEOUT);
+        let poll_interval = self.seconds("poll-interval", 1, 600).unwrap_or(Duration::from_secs(5));
+        let drain_timeout = self.seconds("drain-timeout", 0, 600).unwrap_or(super::DRAIN_TIMEOUT);
         let client =
             self.pair("client-cert", "client-key").map(|(certificate, key)| ClientFiles { certificate, key });
         let ca_file = self.path("ca-file");
         let allow_insecure_transport = self.switch("allow-insecure-transport");
         let health = self.parsed("health", "must be an IP address and a port, for example 127.0.0.1:8421");
-        let unauthenticated_rate = self.rate();
+        let limits = self.limits();
         self.unused(mode.unwrap_or(Mode::Combined));
         Some(Config {
-            unauthenticated_rate,
-            handshake_timeout,
+            limits,
             drain_timeout,
             ca_file,
             client,
@@ -251,12 +249,12 @@ impl Judge<'_> {
         Some(address)
     }
 
-    fn one(&self, name: &str) -> Option<(&str, &Given)> {
+    pub(super) fn one(&self, name: &str) -> Option<(&str, &Given)> {
         let given = self.given.get(name)?;
         given.values.first().map(|value| (value.as_str(), given))
     }
 
-    fn invalid(&mut self, key: &str, expected: impl Into<String>) {
+    pub(super) fn invalid(&mut self, key: &str, expected: impl Into<String>) {
         self.problems.push(Problem::Invalid { key: key.to_owned(), expected: expected.into() });
     }
 
@@ -413,40 +411,22 @@ impl Judge<'_> {
         ranges
     }
 
-    fn rate(&mut self) -> Option<Rate> {
-        let default = Some(Rate::UNAUTHENTICATED);
-        let Some((value, given)) = self.one("unauthenticated-rate") else { return default };
-        if value == "off" {
-            return None;
-        }
-        let number = |text: &str| text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
-        let parsed = value.split_once('/').and_then(|(rate, burst)| number(rate).zip(number(burst)));
-        if let Some((per_second, burst)) = parsed {
-            return Some(Rate { per_second, burst });
-        }
-        let source = given.source.clone();
-        self.invalid(
-            &source,
-            "must be calls a second, a slash and how many at once, for example 10/50, or off",
-        );
-        default
-    }
-
-    fn seconds(&mut self, name: &str, allowed: std::ops::RangeInclusive<u64>, default: Duration) -> Duration {
-        let Some((value, given)) = self.one(name) else { return default };
+    /// Whole seconds, with or without an `s`.
+    pub(super) fn seconds(&mut self, name: &str, least: u64, most: u64) -> Option<Duration> {
+        let (value, given) = self.one(name)?;
         let seconds = value.strip_suffix('s').unwrap_or(value).parse::<u64>().ok();
-        if let Some(seconds) = seconds.filter(|seconds| allowed.contains(seconds)) {
-            return Duration::from_secs(seconds);
+        if let Some(seconds) = seconds.filter(|seconds| (least..=most).contains(seconds)) {
+            return Some(Duration::from_secs(seconds));
         }
         let source = given.source.clone();
-        let (least, most) = (allowed.start(), allowed.end());
         self.invalid(&source, format!("must be whole seconds, {least} to {most}, for example 5s"));
-        default
+        None
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Limits, Rate};
     use super::*;
 
     fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
@@ -533,16 +513,63 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_of_calls_without_credentials_is_read() {
-        let rate = |value: &str| load(arguments(&[("unauthenticated-rate", value)]), variables(&[]));
-        assert_eq!(
-            load(Vec::new(), variables(&[])).unwrap().unauthenticated_rate,
-            Some(Rate::UNAUTHENTICATED)
-        );
-        assert_eq!(rate("100/500").unwrap().unauthenticated_rate, Some(Rate { per_second: 100, burst: 500 }));
-        assert_eq!(rate("off").unwrap().unauthenticated_rate, None);
-        for value in ["10", "0/5", "5/0", "-1/5", "1/2/3", "", "1.5/3"] {
-            assert!(rate(value).is_err(), "{value}");
+    fn limits_have_defaults_and_bounds() {
+        let default = Limits::default();
+        assert_eq!(load(Vec::new(), variables(&[])).unwrap().limits, default);
+        let limits =
+            |name, value: &str| load(arguments(&[(name, value)]), variables(&[])).map(|config| config.limits);
+        let hundred = Some(Rate { per_second: 100, burst: 500 });
+        for (name, value, expected) in [
+            ("unauthenticated-rate", "100/500", Limits { unauthenticated_rate: hundred, ..default.clone() }),
+            ("unauthenticated-rate", "off", Limits { unauthenticated_rate: None, ..default.clone() }),
+            ("session-rate", "100/500", Limits { session_rate: hundred, ..default.clone() }),
+            ("session-rate", "off", Limits { session_rate: None, ..default.clone() }),
+            ("begin-rate", "1", Limits { begin_rate: Some(1), ..default.clone() }),
+            ("begin-rate", "off", Limits { begin_rate: None, ..default.clone() }),
+            ("max-connections", "16", Limits { connections: 16, ..default.clone() }),
+            (
+                "max-unauthenticated-connections",
+                "1",
+                Limits { unauthenticated_connections: 1, ..default.clone() },
+            ),
+            ("max-calls-per-agent", "8", Limits { calls_per_agent: 8, ..default.clone() }),
+            ("max-devices-per-agent", "1", Limits { devices_per_agent: 1, ..default.clone() }),
+            ("max-message-bytes", "655360", Limits { message_bytes: 655_360, ..default.clone() }),
+            ("max-header-bytes", "262144", Limits { header_bytes: 262_144, ..default.clone() }),
+            (
+                "handshake-timeout",
+                "60s",
+                Limits { handshake_timeout: Duration::from_secs(60), ..default.clone() },
+            ),
+            (
+                "request-timeout",
+                "600",
+                Limits { request_timeout: Duration::from_secs(600), ..default.clone() },
+            ),
+            ("idle-timeout", "10", Limits { idle_timeout: Duration::from_secs(10), ..default.clone() }),
+        ] {
+            assert_eq!(limits(name, value).unwrap(), expected, "{name} {value}");
+            assert_ne!(expected, default, "{name} {value}");
+        }
+        for (name, values) in [
+            ("unauthenticated-rate", ["10", "0/5", "5/0", "-1/5", "1/2/3", "", "1.5/3"].as_slice()),
+            ("session-rate", &["on", "100"]),
+            ("begin-rate", &["0", "1001", "4/4"]),
+            ("max-connections", &["15", "1000001", "off", "-1"]),
+            ("max-unauthenticated-connections", &["0"]),
+            ("max-calls-per-agent", &["7"]),
+            ("max-devices-per-agent", &["0"]),
+            // Agents' own messages must fit, and the protocol allows no longer ones.
+            ("max-message-bytes", &["655359", "1114113"]),
+            ("max-header-bytes", &["8191", "262145"]),
+            ("handshake-timeout", &["0", "61"]),
+            ("request-timeout", &["0", "601", "1m"]),
+            ("idle-timeout", &["9", "3601"]),
+        ] {
+            for value in values {
+                let errors = limits(name, value).expect_err(value).to_string();
+                assert!(errors.contains(&format!("--{name}: must be ")), "{errors}");
+            }
         }
     }
 
@@ -574,7 +601,10 @@ mod tests {
     fn timeouts_have_bounds() {
         let timeout = |name, value: &str| load(arguments(&[(name, value)]), variables(&[]));
         assert_eq!(timeout("drain-timeout", "0").unwrap().drain_timeout, Duration::ZERO);
-        assert_eq!(timeout("handshake-timeout", "3s").unwrap().handshake_timeout, Duration::from_secs(3));
+        assert_eq!(
+            timeout("handshake-timeout", "3s").unwrap().limits.handshake_timeout,
+            Duration::from_secs(3)
+        );
         for (name, value) in
             [("drain-timeout", "601"), ("handshake-timeout", "0"), ("handshake-timeout", "1m")]
         {

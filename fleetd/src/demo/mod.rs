@@ -33,7 +33,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use crate::cli::report;
-use crate::config::{Config, LogFormat, Mode, Rate};
+use crate::config::{Config, Limits, LogFormat, Mode};
 use crate::operator::device_table;
 use crate::server::{Server, StartError};
 use agent::AgentProcess;
@@ -199,10 +199,9 @@ async fn start(listen: SocketAddr, directory: &Path) -> Result<Server, DemoError
         proto_port: None,
         poll_interval: Duration::from_secs(5),
         log_format: LogFormat::Human,
-        unauthenticated_rate: Some(Rate::UNAUTHENTICATED),
+        limits: Limits::default(),
         ca_file: None,
         client: None,
-        handshake_timeout: crate::config::HANDSHAKE_TIMEOUT,
         drain_timeout: crate::config::DRAIN_TIMEOUT,
         allow_insecure_transport: false,
         health: None,

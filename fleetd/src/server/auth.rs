@@ -23,8 +23,10 @@ use super::App;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a caller must handle every guard")]
 pub enum Guard {
-    /// Nothing: the message carries its own proof, or asks only for the server's health.
+    /// Nothing: whoever calls is counted by address before anything is done.
     Open,
+    /// What the message carries: a code, an api_key, a challenge. Whoever calls is counted by address if that is refused.
+    Proof,
     /// An agent's session token.
     Agent,
     /// An operator's session token or api_key.
@@ -43,10 +45,20 @@ pub(super) const OPEN: [&str; 8] = [
     "grpc.health.v1.Health/Watch",
 ];
 
+/// Those of them whose messages carry an agent's credentials.
+const PROOFS: [&str; 3] = [
+    "agentgateway.v1.AgentGatewayService/Register",
+    "agentgateway.v1.AgentGatewayService/BeginAuthHandshake",
+    "agentgateway.v1.AgentGatewayService/CompleteAuthHandshake",
+];
+
 /// The guard of a path, `/package.Service/Method`; `None` if nobody may call it.
 #[must_use]
 pub fn guard_of(path: &str) -> Option<Guard> {
     let procedure = path.strip_prefix('/')?;
+    if PROOFS.contains(&procedure) {
+        return Some(Guard::Proof);
+    }
     if OPEN.contains(&procedure) {
         return Some(Guard::Open);
     }
@@ -125,7 +137,7 @@ impl App {
         extensions: &mut http::Extensions,
     ) -> Result<(), Status> {
         match guard {
-            Guard::Open => {}
+            Guard::Open | Guard::Proof => {}
             Guard::Agent => {
                 let token = SessionToken::parse(bearer(headers)?).map_err(|_| Status::unauthenticated())?;
                 let identity =
@@ -204,8 +216,11 @@ mod tests {
                 guards.insert(path, guard);
             }
         }
-        let open: Vec<_> =
-            guards.iter().filter(|(_, g)| **g == Guard::Open).map(|(path, _)| &path[1..]).collect();
+        let open: Vec<_> = guards
+            .iter()
+            .filter(|(_, g)| matches!(g, Guard::Open | Guard::Proof))
+            .map(|(path, _)| &path[1..])
+            .collect();
         let mut expected = OPEN.to_vec();
         expected.sort_unstable();
         assert_eq!(open, expected, "what can be called without credentials is listed by hand");

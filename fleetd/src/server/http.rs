@@ -2,16 +2,23 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleet_core::handshake::server::AgentIdentity;
 use fleet_proto::rpc::{Code, ResponseBody, Services, Status};
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 
 use super::auth::{Guard, guard_of};
+use super::connections::{Call, Place};
+use super::limits::{Limit, OpenCall, Shown};
 use super::{App, pages};
 
 /// How much of a body that nobody wants is read before the answer, so that a client that is still writing sees it.
@@ -19,6 +26,96 @@ const DRAIN_BYTES: usize = 64 * 1024;
 const DRAIN_FOR: Duration = Duration::from_millis(500);
 /// The longest form, bytes.
 const FORM_BYTES: usize = 8 * 1024;
+
+/// A call that may go on.
+#[derive(Debug, Default)]
+struct Admitted {
+    proof: Option<Proof>,
+    call: Option<Call>,
+    open: Option<OpenCall>,
+}
+
+impl Admitted {
+    /// Judges a call that is answered: what its caller holds until the answer is gone, or what to answer instead.
+    fn judge(self) -> Result<(Option<Call>, Option<OpenCall>), Status> {
+        self.proof.map_or(Ok(()), Proof::judge)?;
+        Ok((self.call, self.open))
+    }
+}
+
+/// A call whose message carries credentials. It is counted if they are not good, also if it ends before anybody knows.
+#[derive(Debug)]
+struct Proof {
+    front: Front,
+    peer: SocketAddr,
+    place: Option<Arc<Place>>,
+    shown: Shown,
+    is_judged: bool,
+}
+
+impl Proof {
+    fn judge(mut self) -> Result<(), Status> {
+        self.is_judged = true;
+        match self.shown.verdict() {
+            None => return self.front.count(self.peer),
+            Some(true) => {
+                if let Some(place) = &self.place {
+                    place.known();
+                }
+            }
+            Some(false) => {}
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Proof {
+    fn drop(&mut self) {
+        if !self.is_judged && self.shown.verdict().is_none() {
+            // Nobody is there to be told.
+            let _ = self.front.count(self.peer);
+        }
+    }
+}
+
+/// The body of an answer, whose call is open until it has been sent.
+#[derive(Debug)]
+struct Held {
+    body: ResponseBody,
+    _open: (Option<Call>, Option<OpenCall>),
+}
+
+impl Body for Held {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The connection of a request.
+fn place(request: &Request<Incoming>) -> Option<&Arc<Place>> {
+    request.extensions().get()
+}
+
+/// How long the headers of a request are, as HTTP/2 counts them (RFC 9113 section 6.5.2).
+fn header_bytes(request: &Request<Incoming>) -> usize {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let lengths = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+    lengths.fold(target, usize::saturating_add)
+}
 
 /// Answers requests. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -33,10 +130,20 @@ impl Front {
         peer: SocketAddr,
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, Infallible> {
+        if let Some(place) = place(&request) {
+            place.asked();
+        }
         let path = request.uri().path().to_owned();
-        let response = match guard_of(&path) {
-            Some(guard) => self.call(guard, &path, peer, request).await,
-            None => self.page(&path, peer, request).await,
+        let response = if header_bytes(&request) > self.app.header_bytes {
+            // hyper refuses by itself what does not fit into its buffers, which is not exact.
+            self.app.reached.note(Limit::HeaderBytes);
+            let says = format!("headers may have {} bytes\n", self.app.header_bytes);
+            text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, says)
+        } else {
+            match guard_of(&path) {
+                Some(guard) => self.call(guard, &path, peer, request).await,
+                None => self.page(&path, peer, request).await,
+            }
         };
         tracing::trace!(%peer, status = response.status().as_u16(), "answered");
         Ok(response)
@@ -47,42 +154,68 @@ impl Front {
         guard: Guard,
         path: &str,
         peer: SocketAddr,
-        mut request: Request<Incoming>,
+        request: Request<Incoming>,
     ) -> Response<ResponseBody> {
-        let (parts, body) = request.into_parts();
-        let mut extensions = parts.extensions.clone();
-        let admitted = match guard {
-            Guard::Open => self.count(peer),
-            Guard::Agent | Guard::Operator => {
-                // Credentials that are refused count as none.
-                let admitted = self.app.admit(guard, &parts.headers, &mut extensions).await;
-                admitted.map_err(|status| {
-                    let counted = status.code == Code::Unauthenticated;
-                    counted.then(|| self.count(peer).err()).flatten().unwrap_or(status)
-                })
-            }
-        };
-        let procedure = super::auth::procedure(path);
-        let response = match admitted {
-            Ok(()) => {
-                request = Request::from_parts(parts, body);
-                *request.extensions_mut() = extensions;
-                self.services.call(request).await
+        let (mut parts, body) = request.into_parts();
+        let headers = parts.headers.clone();
+        let response = match self.admit(guard, peer, &mut parts).await {
+            Ok(admitted) => {
+                let response = self.services.call(Request::from_parts(parts, body)).await;
+                match admitted.judge() {
+                    Ok(open) => response.map(|body| Held { body, _open: open }.boxed_unsync()),
+                    Err(status) => status.into_http_response(&headers),
+                }
             }
             Err(status) => {
                 if parts.version < Version::HTTP_2 {
                     drain(body).await;
                 }
-                status.into_http_response(&parts.headers)
+                status.into_http_response(&headers)
             }
         };
+        let procedure = super::auth::procedure(path);
         self.app.metrics.called(procedure, response.status().as_u16());
         response
     }
 
+    /// Finds out who calls, and whether they may call now.
+    async fn admit(&self, guard: Guard, peer: SocketAddr, parts: &mut Parts) -> Result<Admitted, Status> {
+        let place = parts.extensions.get::<Arc<Place>>().cloned();
+        match guard {
+            Guard::Open => {
+                let call = place.as_ref().map(Place::call).transpose()?;
+                self.count(peer)?;
+                Ok(Admitted { call, ..Admitted::default() })
+            }
+            Guard::Proof => {
+                let call = place.as_ref().map(Place::call).transpose()?;
+                let proof =
+                    Proof { front: self.clone(), peer, place, shown: Shown::default(), is_judged: false };
+                parts.extensions.insert(proof.shown.clone());
+                Ok(Admitted { proof: Some(proof), call, open: None })
+            }
+            Guard::Agent | Guard::Operator => {
+                let admitted = self.app.admit(guard, &parts.headers, &mut parts.extensions).await;
+                // Credentials that are refused count as none.
+                admitted.map_err(|status| {
+                    let counted = status.code == Code::Unauthenticated;
+                    counted.then(|| self.count(peer).err()).flatten().unwrap_or(status)
+                })?;
+                if let Some(place) = place {
+                    place.known();
+                }
+                let agent = parts.extensions.get::<AgentIdentity>().filter(|_| guard == Guard::Agent);
+                let open = agent.map(|agent| self.app.calls.take(agent.agent_id)).transpose();
+                let open = open.inspect_err(|_| self.app.reached.note(Limit::CallsPerAgent))?;
+                Ok(Admitted { open, ..Admitted::default() })
+            }
+        }
+    }
+
     /// Counts a call without credentials.
     fn count(&self, peer: SocketAddr) -> Result<(), Status> {
-        self.app.allowances.take(peer.ip(), self.app.clock.monotonic())
+        let counted = self.app.allowances.take(peer.ip(), self.app.clock.monotonic());
+        counted.inspect_err(|_| self.app.reached.note(Limit::UnauthenticatedRate))
     }
 
     async fn page(&self, path: &str, peer: SocketAddr, request: Request<Incoming>) -> Response<ResponseBody> {
@@ -95,7 +228,10 @@ impl Front {
         }
         match path {
             "/" if get => html(StatusCode::OK, pages::index()),
-            "/healthz" if get => health(&self.app).await,
+            "/healthz" if get => match self.count(peer) {
+                Ok(()) => health(&self.app).await,
+                Err(status) => text(StatusCode::TOO_MANY_REQUESTS, format!("{status}\n")),
+            },
             "/metrics" if get => self.metrics(peer, request).await,
             _ if request.method() == Method::POST => {
                 let status = Status::new(Code::Unimplemented, "there is no such method");
@@ -112,16 +248,24 @@ impl Front {
     async fn metrics(&self, peer: SocketAddr, request: Request<Incoming>) -> Response<ResponseBody> {
         let mut extensions = http::Extensions::new();
         match self.app.admit(Guard::Operator, request.headers(), &mut extensions).await {
-            Ok(()) => match self.app.store.has_several_organizations().await {
-                Ok(false) => metrics_text(&self.app),
-                // They count what all organizations do.
-                Ok(true) => text(
-                    StatusCode::FORBIDDEN,
-                    "metrics are of the whole server, which has several organizations: --metrics-listen has them\n"
-                        .to_owned(),
-                ),
-                Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", super::store_failed(error))),
-            },
+            Ok(()) => {
+                if let Some(place) = place(&request) {
+                    place.known();
+                }
+                match self.app.store.has_several_organizations().await {
+                    Ok(false) => metrics_text(&self.app),
+                    // They count what all organizations do.
+                    Ok(true) => text(
+                        StatusCode::FORBIDDEN,
+                        "metrics are of the whole server, which has several organizations: --metrics-listen has \
+                         them\n"
+                            .to_owned(),
+                    ),
+                    Err(error) => {
+                        text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", super::store_failed(error)))
+                    }
+                }
+            }
             Err(_) if self.count(peer).is_err() => {
                 text(StatusCode::TOO_MANY_REQUESTS, "too many calls without credentials\n".to_owned())
             }
@@ -143,7 +287,10 @@ impl Front {
                 html(StatusCode::OK, pages::set_up(&pages::SetUpForm::default(), None))
             }
             Method::POST => {
-                let body = Limited::new(request.into_body(), FORM_BYTES).collect().await;
+                let body = Limited::new(request.into_body(), FORM_BYTES).collect();
+                let Ok(body) = tokio::time::timeout(self.app.request_timeout, body).await else {
+                    return text(StatusCode::REQUEST_TIMEOUT, "the form took too long\n".to_owned());
+                };
                 let Ok(body) = body else {
                     return html(StatusCode::PAYLOAD_TOO_LARGE, pages::not_found());
                 };

@@ -1,27 +1,95 @@
-//! How often an address may call without credentials.
+//! What callers may take, and what becomes of those who take more.
 //!
-//! Calls with good credentials are not counted: any number of agents behind one address are one site, not one attacker.
+//! Nobody is counted by address who has good credentials: any number of agents behind one address are one site, not one
+//! attacker. Whatever a limit refuses is counted in the metrics and said in the log, once a minute for each limit.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use fleet_core::time::Monotonic;
-use fleet_proto::rpc::{Code, Status};
+use fleet_core::driver::Gate;
+use fleet_core::id::AgentId;
+use fleet_core::time::{Clock, Monotonic};
+use fleet_proto::rpc::{Code, Context, Status};
 
+use super::metrics::Metrics;
 use crate::config::Rate;
 
 /// How many addresses are remembered; more share one allowance until others have regained theirs.
 const MAX_ADDRESSES: usize = 65_536;
+/// No agent is told to come back later than this for a session: the crowd that it waits behind may be gone by then.
+const LONGEST_QUEUE: Duration = Duration::from_secs(60);
+/// When to come back for one more call where too many are open.
+pub(super) const CALLS_AGAIN: Duration = Duration::from_secs(1);
 
-/// An allowance for each address: a bucket of tokens that refills.
-#[derive(Debug)]
-pub(super) struct Allowances {
-    rate: Option<Rate>,
-    buckets: Mutex<BTreeMap<IpAddr, Bucket>>,
+/// The limits, by the option that sets each if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Limit {
+    UnauthenticatedRate,
+    SessionRate,
+    Connections,
+    UnauthenticatedConnections,
+    StrangersCalls,
+    CallsPerAgent,
+    DevicesPerAgent,
+    HeaderBytes,
+    IdleTimeout,
 }
 
+impl Limit {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::UnauthenticatedRate => "unauthenticated-rate",
+            Self::SessionRate => "session-rate",
+            Self::Connections => "max-connections",
+            Self::UnauthenticatedConnections => "max-unauthenticated-connections",
+            Self::StrangersCalls => "unauthenticated-calls",
+            Self::CallsPerAgent => "max-calls-per-agent",
+            Self::DevicesPerAgent => "max-devices-per-agent",
+            Self::HeaderBytes => "max-header-bytes",
+            Self::IdleTimeout => "idle-timeout",
+        }
+    }
+}
+
+/// Counts what limits refuse.
+#[derive(Debug)]
+pub(super) struct Reached {
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+    unsaid: Mutex<BTreeMap<Limit, (u64, Option<Monotonic>)>>,
+}
+
+impl Reached {
+    const EVERY: Duration = Duration::from_secs(60);
+
+    pub(super) fn new(metrics: Metrics, clock: Arc<dyn Clock>) -> Self {
+        Self { metrics, clock, unsaid: Mutex::default() }
+    }
+
+    /// Notes that a limit refused something. Anybody can make it do so, so the log gets one line a minute.
+    pub(super) fn note(&self, limit: Limit) {
+        self.metrics.limited(limit.name());
+        let now = self.clock.monotonic();
+        let mut unsaid = self.unsaid.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, said_at) = unsaid.entry(limit).or_default();
+        *count = count.saturating_add(1);
+        if said_at.is_some_and(|said_at| now.since(said_at) < Self::EVERY) {
+            return;
+        }
+        *said_at = Some(now);
+        let times = std::mem::take(count);
+        drop(unsaid);
+        if limit == Limit::IdleTimeout {
+            tracing::debug!(limit = limit.name(), times, "connections that said nothing more were closed");
+        } else {
+            tracing::warn!(limit = limit.name(), times, "a limit was reached; what is beyond it is refused");
+        }
+    }
+}
+
+/// How much of an allowance is left, and when that was.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
     tokens: f64,
@@ -29,10 +97,21 @@ struct Bucket {
 }
 
 impl Bucket {
+    fn full(rate: Rate, now: Monotonic) -> Self {
+        Self { tokens: f64::from(rate.burst), at: now }
+    }
+
     fn refilled(self, rate: Rate, now: Monotonic) -> Self {
         let gained = now.since(self.at).as_secs_f64() * f64::from(rate.per_second);
         Self { tokens: (self.tokens + gained).min(f64::from(rate.burst)), at: now }
     }
+}
+
+/// An allowance for each address: a bucket of tokens that refills.
+#[derive(Debug)]
+pub(super) struct Allowances {
+    rate: Option<Rate>,
+    buckets: Mutex<BTreeMap<IpAddr, Bucket>>,
 }
 
 impl Allowances {
@@ -54,8 +133,7 @@ impl Allowances {
                 key = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
             }
         }
-        let full = Bucket { tokens: f64::from(rate.burst), at: now };
-        let bucket = buckets.entry(key).or_insert(full);
+        let bucket = buckets.entry(key).or_insert_with(|| Bucket::full(rate, now));
         *bucket = bucket.refilled(rate, now);
         if bucket.tokens >= 1.0 {
             bucket.tokens -= 1.0;
@@ -63,16 +141,136 @@ impl Allowances {
         }
         let wait = Duration::from_secs_f64((1.0 - bucket.tokens) / f64::from(rate.per_second));
         drop(buckets);
-        let text = "too many calls without credentials from this address";
-        Err(Status { retry_after: Some(wait), ..Status::new(Code::ResourceExhausted, text) })
+        Err(exhausted("too many calls without credentials from this address", wait))
     }
 }
 
+/// `resource_exhausted`, and when to come back.
+pub(super) fn exhausted(text: impl Into<String>, wait: Duration) -> Status {
+    Status { retry_after: Some(wait), ..Status::new(Code::ResourceExhausted, text) }
+}
+
 /// Who has one IPv6 address has a /64 of them.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+    }
+}
+
+/// What became of the credentials that a message carries itself; in the extensions of the request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shown(Arc<OnceLock<bool>>);
+
+impl Shown {
+    /// Notes what a call came to. A fault of the server says nothing of the caller's credentials.
+    pub(super) fn note<T>(context: &Context, answer: &Result<T, Status>) {
+        let Some(shown) = context.extension::<Self>() else { return };
+        let is_good = match answer.as_ref().map_err(|status| status.code) {
+            Err(Code::Unauthenticated | Code::InvalidArgument) => return,
+            Err(Code::Unavailable | Code::Internal) => false,
+            Ok(_) | Err(_) => true,
+        };
+        // A call has one answer.
+        let _ = shown.0.set(is_good);
+    }
+
+    /// Whether they were good; `None` if they were not, or if nobody got as far as looking at them.
+    pub(super) fn verdict(&self) -> Option<bool> {
+        self.0.get().copied()
+    }
+}
+
+/// How many sessions begin: a bucket for the whole server.
+///
+/// Agents that are turned away are told to come back one after the other, as the bucket refills: if all were told the
+/// same, all would come at once again.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    rate: Option<Rate>,
+    reached: Arc<Reached>,
+    queue: Mutex<Option<Queue>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Queue {
+    bucket: Bucket,
+    /// How many were told to come back and have not had the time to.
+    promised: f64,
+}
+
+impl Sessions {
+    pub(super) const fn new(rate: Option<Rate>, reached: Arc<Reached>) -> Self {
+        Self { rate, reached, queue: Mutex::new(None) }
+    }
+}
+
+impl Gate for Sessions {
+    fn admit(&self, now: Monotonic) -> Result<(), Duration> {
+        let Some(rate) = self.rate else { return Ok(()) };
+        let per_second = f64::from(rate.per_second);
+        let mut held = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = held.get_or_insert_with(|| Queue { bucket: Bucket::full(rate, now), promised: 0.0 });
+        let gained = now.since(queue.bucket.at).as_secs_f64() * per_second;
+        queue.promised = (queue.promised - gained).max(0.0);
+        queue.bucket = queue.bucket.refilled(rate, now);
+        if queue.bucket.tokens >= 1.0 {
+            queue.bucket.tokens -= 1.0;
+            return Ok(());
+        }
+        queue.promised = (queue.promised + 1.0).min(LONGEST_QUEUE.as_secs_f64() * per_second);
+        let wait = Duration::from_secs_f64((queue.promised - queue.bucket.tokens) / per_second);
+        drop(held);
+        self.reached.note(Limit::SessionRate);
+        Err(wait)
+    }
+}
+
+/// How many calls of each agent are open.
+#[derive(Debug)]
+pub(super) struct Calls {
+    most: usize,
+    open: Mutex<BTreeMap<AgentId, usize>>,
+}
+
+/// A call that is counted until it is answered to the last byte.
+#[derive(Debug)]
+pub(super) struct OpenCall {
+    calls: Arc<Calls>,
+    agent: AgentId,
+}
+
+impl Calls {
+    pub(super) const fn new(most: usize) -> Self {
+        Self { most, open: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Counts one more call of an agent.
+    ///
+    /// # Errors
+    /// `resource_exhausted`.
+    pub(super) fn take(self: &Arc<Self>, agent: AgentId) -> Result<OpenCall, Status> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(agent).or_default();
+        if *count >= self.most {
+            let text = format!("an agent may have {} calls open at once", self.most);
+            return Err(exhausted(text, CALLS_AGAIN));
+        }
+        *count = count.saturating_add(1);
+        drop(open);
+        Ok(OpenCall { calls: Arc::clone(self), agent })
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        let mut open = self.calls.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.agent) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                open.remove(&self.agent);
+            }
+        }
     }
 }
 
@@ -140,5 +338,50 @@ mod tests {
         for _ in 0..1000 {
             allowances.take(IpAddr::from([192, 0, 2, 1]), at(0)).unwrap();
         }
+    }
+
+    fn sessions(rate: Option<Rate>) -> (Sessions, Arc<Reached>) {
+        let clock = Arc::new(fleet_core::testing::VirtualClock::default());
+        let reached = Arc::new(Reached::new(Metrics::new(clock.now()), clock));
+        (Sessions::new(rate, Arc::clone(&reached)), reached)
+    }
+
+    #[test]
+    fn agents_that_are_too_many_are_told_to_come_one_after_the_other() {
+        let (sessions, reached) = sessions(Some(Rate { per_second: 100, burst: 2 }));
+        let millis = |answer: Result<(), Duration>| answer.map_err(|wait| wait.as_millis());
+        assert_eq!([sessions.admit(at(0)), sessions.admit(at(0))], [Ok(()); 2]);
+        for expected in [10, 20, 30] {
+            assert_eq!(millis(sessions.admit(at(0))), Err(expected));
+        }
+        // They come when they were told to, and somebody else does too.
+        assert_eq!(sessions.admit(at(10)), Ok(()));
+        assert_eq!(millis(sessions.admit(at(10))), Err(30), "behind the two that wait");
+        assert_eq!(sessions.admit(at(20)), Ok(()));
+        assert_eq!(sessions.admit(at(30)), Ok(()));
+        // Once nobody comes any more, nobody is waited for.
+        assert_eq!([sessions.admit(at(1000)), sessions.admit(at(1000))], [Ok(()); 2]);
+        assert_eq!(millis(sessions.admit(at(1000))), Err(10));
+        let longest = (0..10_000).filter_map(|_| sessions.admit(at(1000)).err()).max();
+        assert_eq!(longest, Some(LONGEST_QUEUE));
+        assert!(reached.metrics.text(&Default::default()).contains("limit=\"session-rate\"} 10005"));
+        let (open, _) = self::sessions(None);
+        assert!((0..10_000).all(|_| open.admit(at(0)).is_ok()));
+    }
+
+    #[test]
+    fn an_agent_has_so_many_calls_and_others_have_theirs() {
+        let calls = Arc::new(Calls::new(2));
+        let (one, other) = (AgentId::new(1).unwrap(), AgentId::new(2).unwrap());
+        let first = calls.take(one).unwrap();
+        let _second = calls.take(one).unwrap();
+        let refused = calls.take(one).unwrap_err();
+        assert_eq!(refused.code, Code::ResourceExhausted);
+        assert!(refused.message.contains(" 2 calls") && refused.retry_after.is_some(), "{refused:?}");
+        let _third = calls.take(other).unwrap();
+        drop(first);
+        drop(calls.take(one).unwrap());
+        drop((_second, _third));
+        assert!(calls.open.lock().unwrap().is_empty(), "nobody is remembered who has no call");
     }
 }

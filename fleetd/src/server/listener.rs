@@ -18,16 +18,12 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::connections::{Place, Room};
 use super::metrics::Metrics;
 use super::tls::Tls;
 
-/// How many connections are open at once; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 20_000;
-/// File descriptors that are left for the database, listeners and files.
-const RESERVED_FILES: usize = 64;
 /// What it takes to tell HTTP/2 from HTTP/1.1 (RFC 9113 section 3.4).
 const PREFACE_BYTES: usize = 24;
 /// A peer that is gone is noticed after both.
@@ -35,26 +31,30 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Calls and streams at once on one connection.
 const MAX_STREAMS: u32 = 256;
+/// The least that hyper buffers of an HTTP/1.1 connection.
+const LEAST_BUFFER: usize = 8 * 1024;
 
 /// How long, and for how much, a connection without a handshake is kept for its peer to read why.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 * 1024;
 
-/// How long things may take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    /// A TLS handshake, the first bytes, and the headers of an HTTP/1.1 request.
-    pub(super) handshake: Duration,
-    /// What is open when the server stops.
-    pub(super) drain: Duration,
+/// What holds for every connection of a listener. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    pub(super) room: Arc<Room>,
+    pub(super) header_bytes: u32,
+    /// How long a TLS handshake, the first bytes, and the headers of an HTTP/1.1 request may take.
+    pub(super) handshake_timeout: Duration,
+    /// How long what is open may go on when the server stops.
+    pub(super) drain_timeout: Duration,
 }
 
 /// Accepts connections until `stop`, then lets open calls end within a deadline and cuts off what has not. Whether all
-/// had ended.
+/// had ended. Every request has its connection's [`Place`] in its extensions.
 pub(super) async fn accept<H, F>(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
-    patience: Patience,
+    bounds: Bounds,
     metrics: Metrics,
     handler: H,
     stop: CancellationToken,
@@ -66,26 +66,28 @@ where
     let graceful = Arc::new(GracefulShutdown::new());
     let cut = CancellationToken::new();
     let _cut = cut.clone().drop_guard();
-    let room = Arc::new(Semaphore::new(connections_at_once()));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept_one(&listener, &room) => accepted,
+            accepted = accept_one(&listener, &bounds.room) => accepted,
         };
-        let Some((stream, peer, permit)) = accepted else { continue };
+        let Some((stream, peer, place)) = accepted else { continue };
         let connection = metrics.connection();
         let watcher = graceful.watcher();
-        let (tls, handler, stop) = (tls.clone(), handler.clone(), stop.clone());
+        let (tls, handler, stop, bounds) = (tls.clone(), handler.clone(), stop.clone(), bounds.clone());
         let cut = cut.clone();
         tokio::spawn(async move {
-            let _held = (permit, connection);
+            let _held = connection;
+            let seat = Arc::clone(&place);
             let served = async {
-                let Some(tls) = tls else { return serve(stream, peer, patience, handler, watcher).await };
+                let Some(tls) = tls else {
+                    return serve(stream, peer, seat, &bounds, handler, watcher).await;
+                };
                 let handshake = tls.acceptor().accept(stream).into_fallible();
-                let handshake = tokio::time::timeout(patience.handshake, handshake);
+                let handshake = tokio::time::timeout(bounds.handshake_timeout, handshake);
                 let Some(accepted) = stop.run_until_cancelled(handshake).await else { return };
                 match accepted {
-                    Ok(Ok(stream)) => serve(stream, peer, patience, handler, watcher).await,
+                    Ok(Ok(stream)) => serve(stream, peer, seat, &bounds, handler, watcher).await,
                     Ok(Err((error, stream))) => {
                         handshake_failed(peer, &error);
                         stop.run_until_cancelled(linger(stream)).await;
@@ -93,12 +95,15 @@ where
                     Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
                 }
             };
-            cut.run_until_cancelled(served).await;
+            tokio::select! {
+                _ = cut.run_until_cancelled(served) => {}
+                () = place.closing() => tracing::debug!(%peer, "a connection without credentials was closed"),
+            }
         });
     }
     drop(listener);
     match Arc::try_unwrap(graceful) {
-        Ok(graceful) => tokio::time::timeout(patience.drain, graceful.shutdown()).await.is_ok(),
+        Ok(graceful) => tokio::time::timeout(bounds.drain_timeout, graceful.shutdown()).await.is_ok(),
         Err(_) => false,
     }
 }
@@ -126,13 +131,6 @@ async fn linger(mut stream: TcpStream) {
     };
     // Whatever comes of it, it is over.
     let _ = tokio::time::timeout(LINGER, rest).await;
-}
-
-/// As many as there may be, or as there are file descriptors for, less some for everything else.
-fn connections_at_once() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    limit.saturating_sub(RESERVED_FILES).clamp(16, MAX_CONNECTIONS)
 }
 
 /// A connection that must say something before long. HTTP's own time limits begin only when it is known which HTTP is
@@ -194,16 +192,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 }
 
-async fn accept_one(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+/// The next connection that there is a place for; another is closed at once, so that its peer tries again later.
+async fn accept_one(listener: &TcpListener, room: &Arc<Room>) -> Option<(TcpStream, SocketAddr, Arc<Place>)> {
     match listener.accept().await {
         Ok((stream, peer)) => {
+            let place = room.admit(peer.ip())?;
             // A delay of small answers is the only cost.
             let _ = stream.set_nodelay(true);
-            Some((stream, peer, permit))
+            Some((stream, peer, place))
         }
         Err(error) => {
             let passing = matches!(
@@ -225,7 +221,8 @@ async fn accept_one(
 async fn serve<S, H, F>(
     stream: S,
     peer: SocketAddr,
-    patience: Patience,
+    place: Arc<Place>,
+    bounds: &Bounds,
     handler: H,
     watcher: hyper_util::server::graceful::Watcher,
 ) where
@@ -234,17 +231,25 @@ async fn serve<S, H, F>(
     F: Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + 'static,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.handshake).max_buf_size(64 * 1024);
+    let headers = usize::try_from(bounds.header_bytes).unwrap_or(usize::MAX);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.handshake_timeout)
+        .max_buf_size(headers.max(LEAST_BUFFER));
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(16 * 1024);
-    let service = service_fn(move |request| handler(peer, request));
-    let connection =
-        builder.serve_connection(TokioIo::new(Impatient::new(stream, patience.handshake)), service);
+        .max_header_list_size(bounds.header_bytes);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&place));
+        handler(peer, request)
+    });
+    let stream = Impatient::new(stream, bounds.handshake_timeout);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection.into_owned()).await {
         tracing::debug!(%peer, %error, "a connection ended");
     }

@@ -29,12 +29,18 @@ struct KindLabels {
     kind: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
 /// Counters and gauges. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Metrics {
     registry: Arc<Mutex<Registry>>,
     calls: Family<CallLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
+    limited: Family<LimitLabels, Counter>,
     samples_stored: Counter,
     samples_rejected: Counter,
     uploads_duplicate: Counter,
@@ -59,6 +65,7 @@ impl Metrics {
             registry: Arc::default(),
             calls: Family::default(),
             refusals: Family::default(),
+            limited: Family::default(),
             samples_stored: Counter::default(),
             samples_rejected: Counter::default(),
             uploads_duplicate: Counter::default(),
@@ -73,6 +80,11 @@ impl Metrics {
             "refusals",
             "Calls refused by enrollment and handshake, by code",
             metrics.refusals.clone(),
+        );
+        registry.register(
+            "limited",
+            "What a limit refused: calls, connections and devices, by the option that sets the limit",
+            metrics.limited.clone(),
         );
         registry.register("samples_stored", "Readings stored", metrics.samples_stored.clone());
         registry.register(
@@ -115,6 +127,11 @@ impl Metrics {
             Code::Internal | _ => "internal",
         };
         self.refusals.get_or_create(&RefusalLabels { code }).inc();
+    }
+
+    /// A limit refused something.
+    pub(super) fn limited(&self, limit: &'static str) {
+        self.limited.get_or_create(&LimitLabels { limit }).inc();
     }
 
     pub(super) fn stored(&self, stored: &fleet_store::Stored) {

@@ -1,6 +1,7 @@
 //! The server half: listeners, who may call what, the services, and what runs beside them.
 
 pub mod auth;
+mod connections;
 pub mod host;
 mod http;
 pub mod keys;
@@ -56,6 +57,10 @@ struct App {
     set_up: SetUpToken,
     failed_logins: FailedLogins,
     allowances: limits::Allowances,
+    calls: Arc<limits::Calls>,
+    reached: Arc<limits::Reached>,
+    header_bytes: usize,
+    request_timeout: Duration,
     streams: Streams,
     links: Links,
     metrics: Metrics,

@@ -27,10 +27,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::connections::Room;
 use super::http::{Front, metrics_only};
 use super::keys::{KeyDirError, Keys, Missing};
+use super::limits::{Allowances, Calls, Reached, Sessions};
 use super::links::Links;
-use super::listener::{self, Patience};
+use super::listener::{self, Bounds};
 use super::local::{LocalKeys, LocalReports, NAME};
 use super::lock::{DataDirLock, Hold, LockError, check_whole};
 use super::metrics::Metrics;
@@ -55,6 +57,8 @@ const CHECK_SHARED: Duration = Duration::from_secs(3);
 const CHECK_ALONE: Duration = Duration::from_secs(30);
 /// How long what is no call may take to end when the server stops, and the database to close.
 const CLOSE: Duration = Duration::from_secs(2);
+/// Connections at once to the address of metrics.
+const METRICS_CONNECTIONS: usize = 64;
 /// How much is cleared away at once.
 const SWEEP_ROWS: u32 = 1000;
 
@@ -180,7 +184,7 @@ pub struct Server {
     tasks: JoinSet<bool>,
     app: Arc<App>,
     tls: Option<Arc<Tls>>,
-    patience: Patience,
+    drain_timeout: Duration,
     /// Held for its lock.
     _local: Option<StateDir>,
     /// Held against whoever restores, and on SQLite against other servers.
@@ -215,6 +219,7 @@ impl Server {
             .map(|files| Tls::open(files, Arc::clone(&clock), metrics.certificate_end()))
             .transpose()?;
         let store = Store::open_url(&config.database).await?;
+        let store = store.with_devices_per_agent(config.limits.devices_per_agent);
         let organizations: Vec<_> =
             store.organizations().await?.into_iter().map(|found| found.record).collect();
         let organization = organizations.first().cloned();
@@ -234,14 +239,17 @@ impl Server {
             None => None,
         };
         let server_store: Arc<dyn fleet_core::store::ServerStore> = Arc::new(store.clone());
-        let driver = ServerDriver::new(
-            server_store,
-            Arc::clone(&clock),
-            Arc::clone(&random),
-            keys.clone(),
-            Policy::default(),
-        )
-        .with_probe(probe);
+        let limits = &config.limits;
+        let mut policy = Policy::default();
+        policy.begin_interval =
+            limits.begin_rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
+        let metrics = Metrics::new(clock.now());
+        let reached = Arc::new(Reached::new(metrics.clone(), Arc::clone(&clock)));
+        let sessions = Arc::new(Sessions::new(limits.session_rate, Arc::clone(&reached)));
+        let driver =
+            ServerDriver::new(server_store, Arc::clone(&clock), Arc::clone(&random), keys.clone(), policy)
+                .with_probe(probe)
+                .with_gate(sessions);
         let streams = Streams::default();
         let (founded, _) = watch::channel(organization.is_some());
         let app = Arc::new(App {
@@ -250,7 +258,11 @@ impl Server {
                 .map_err(|error| StartError::Passwords(Box::new(error)))?,
             set_up: SetUpToken::default(),
             failed_logins: super::FailedLogins::default(),
-            allowances: super::limits::Allowances::new(config.unauthenticated_rate),
+            allowances: Allowances::new(limits.unauthenticated_rate),
+            calls: Arc::new(Calls::new(limits.calls_per_agent)),
+            header_bytes: usize::try_from(limits.header_bytes).unwrap_or(usize::MAX),
+            request_timeout: limits.request_timeout,
+            reached,
             metrics,
             check_every: if config.database.is_shared() { CHECK_SHARED } else { CHECK_ALONE },
             founded,
@@ -266,7 +278,7 @@ impl Server {
             app.ensure_local_agent(organization, local.directory.path()).await?;
         }
 
-        let services = services::all(&app)?;
+        let services = services::all(&app, limits)?;
         let mut server = Self {
             addresses: Vec::new(),
             metrics_address: None,
@@ -276,7 +288,7 @@ impl Server {
             _local: None,
             _lock: lock,
             tls: tls.clone(),
-            patience: Patience { handshake: config.handshake_timeout, drain: config.drain_timeout },
+            drain_timeout: config.drain_timeout,
             app,
         };
         server.bind(config, services).await?;
@@ -334,7 +346,7 @@ impl Server {
             }
         };
         // Listeners keep to the time by themselves; nothing else may take longer either.
-        let in_time = tokio::time::timeout(self.patience.drain.saturating_add(CLOSE), ended).await.is_ok();
+        let in_time = tokio::time::timeout(self.drain_timeout.saturating_add(CLOSE), ended).await.is_ok();
         let closed = tokio::time::timeout(CLOSE, self.app.store.close()).await.is_ok();
         if !closed {
             tracing::warn!("the database did not close in time");
@@ -348,6 +360,16 @@ impl Server {
         services: fleet_proto::rpc::Services,
     ) -> Result<(), StartError> {
         let front = Front { app: Arc::clone(&self.app), services };
+        let limits = &config.limits;
+        // A call that is under way is not cut off.
+        let idle_timeout = limits.idle_timeout.max(limits.request_timeout);
+        let bounds = |room| Bounds {
+            room,
+            header_bytes: limits.header_bytes,
+            handshake_timeout: limits.handshake_timeout,
+            drain_timeout: config.drain_timeout,
+        };
+        let shared = bounds(Room::new(limits, idle_timeout, Arc::clone(&self.app.reached)));
         for address in &config.listen {
             let (listener, bound) = bind(*address).await?;
             self.addresses.push(bound);
@@ -358,7 +380,7 @@ impl Server {
             self.tasks.spawn(listener::accept(
                 listener,
                 tls,
-                self.patience,
+                shared.clone(),
                 metrics,
                 handler,
                 self.stop.clone(),
@@ -370,14 +392,15 @@ impl Server {
             let app = Arc::clone(&self.app);
             let handler = move |_, request| metrics_only(Arc::clone(&app), request);
             let metrics = self.app.metrics.clone();
-            self.tasks.spawn(listener::accept(
-                listener,
-                None,
-                self.patience,
-                metrics,
-                handler,
-                self.stop.clone(),
-            ));
+            // Connections of its own: metrics are wanted above all when there are no others.
+            let room = Room::with(
+                METRICS_CONNECTIONS,
+                METRICS_CONNECTIONS,
+                idle_timeout,
+                Arc::clone(&self.app.reached),
+            );
+            let stop = self.stop.clone();
+            self.tasks.spawn(listener::accept(listener, None, bounds(room), metrics, handler, stop));
         }
         Ok(())
     }

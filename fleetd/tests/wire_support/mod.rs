@@ -28,7 +28,7 @@ use fleet_proto::fleet::v1::{
 };
 use fleet_proto::rpc::Code;
 use fleet_store::DatabaseUrl;
-use fleetd::config::{Config, LogFormat, Mode};
+use fleetd::config::{Config, Limits, LogFormat, Mode};
 use fleetd::server::Server;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
 use tempfile::TempDir;
@@ -51,10 +51,9 @@ pub fn config(directory: &Path, mode: Mode) -> Config {
         proto_port: None,
         poll_interval: Duration::from_secs(10),
         // The clock of most tests stands still, and an allowance with it.
-        unauthenticated_rate: None,
+        limits: Limits { unauthenticated_rate: None, session_rate: None, ..Limits::default() },
         ca_file: None,
         client: None,
-        handshake_timeout: fleetd::config::HANDSHAKE_TIMEOUT,
         drain_timeout: fleetd::config::DRAIN_TIMEOUT,
         allow_insecure_transport: false,
         health: None,

@@ -14,6 +14,7 @@ use fleet_proto::rpc::{Broken, Code, Context, Incoming, Outgoing, Status};
 use fleet_store::{Guard, GuardError, Stored, Upload, UploadKind, UploadOutcome};
 use futures::{SinkExt, StreamExt};
 
+use super::super::limits::{Limit, Shown};
 use super::super::streams::{End, Registered, StreamKind};
 use super::super::{App, auth, store_failed};
 
@@ -133,6 +134,11 @@ impl Gateway {
                 Status::unauthenticated()
             }
         })?;
+        if stored.devices_refused > 0 {
+            self.app.reached.note(Limit::DevicesPerAgent);
+            let refused = stored.devices_refused;
+            tracing::debug!(agent_id = %agent.agent_id, refused, "more devices than one agent may report");
+        }
         if stored.samples_rejected > 0 {
             tracing::debug!(agent_id = %agent.agent_id, rejected = stored.samples_rejected, "not the agent's devices");
         }
@@ -170,32 +176,35 @@ fn ended(end: End) -> Status {
 impl AgentGatewayService for Gateway {
     async fn register(
         &self,
-        _: Context,
+        context: Context,
         request: gateway::RegisterRequest,
     ) -> Result<gateway::RegisterResponse, Status> {
         let request = RegisterRequest::try_from(request)?;
-        let answer = self.app.driver.register(request).await.map_err(|error| self.app.refuse(error))?;
-        Ok((&answer).into())
+        let answer = self.app.driver.register(request).await.map_err(|error| self.app.refuse(error));
+        Shown::note(&context, &answer);
+        Ok((&answer?).into())
     }
 
     async fn begin_auth_handshake(
         &self,
-        _: Context,
+        context: Context,
         request: gateway::BeginAuthHandshakeRequest,
     ) -> Result<gateway::BeginAuthHandshakeResponse, Status> {
         let request = BeginRequest::try_from(request)?;
-        let answer = self.app.driver.begin(request).await.map_err(|error| self.app.refuse(error))?;
-        Ok((&answer).into())
+        let answer = self.app.driver.begin(request).await.map_err(|error| self.app.refuse(error));
+        Shown::note(&context, &answer);
+        Ok((&answer?).into())
     }
 
     async fn complete_auth_handshake(
         &self,
-        _: Context,
+        context: Context,
         request: gateway::CompleteAuthHandshakeRequest,
     ) -> Result<gateway::CompleteAuthHandshakeResponse, Status> {
         let request = CompleteRequest::try_from(request)?;
-        let answer = self.app.driver.complete(request).await.map_err(|error| self.app.refuse(error))?;
-        Ok((&answer).into())
+        let answer = self.app.driver.complete(request).await.map_err(|error| self.app.refuse(error));
+        Shown::note(&context, &answer);
+        Ok((&answer?).into())
     }
 
     async fn upload_telemetry(

@@ -13,13 +13,17 @@ use fleet_proto::agentadmin::v1::AgentAdminServiceServer;
 use fleet_proto::agentgateway::v1::AgentGatewayServiceServer;
 use fleet_proto::fleet::v1::{DeviceServiceServer, OperatorServiceServer, TelemetryServiceServer};
 use fleet_proto::grpc::health::v1::HealthServer;
-use fleet_proto::rpc::{Limits, ReflectionError, Services, Status, serve};
+use fleet_proto::rpc::{self, ReflectionError, Services, Status, serve};
 
 use super::App;
+use crate::config::Limits;
 
 /// Every service over one application.
-pub(super) fn all(app: &Arc<App>) -> Result<Services, ReflectionError> {
-    let mut limits = Limits::default();
+pub(super) fn all(app: &Arc<App>, configured: &Limits) -> Result<Services, ReflectionError> {
+    let mut limits = rpc::Limits::default();
+    limits.message_bytes = configured.message_bytes;
+    limits.small_message_bytes = limits.small_message_bytes.min(configured.message_bytes);
+    limits.call_timeout = configured.request_timeout;
     // What anybody may send is small, so that many who send slowly hold little.
     limits.small = &super::auth::OPEN;
     serve(
