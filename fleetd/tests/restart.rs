@@ -69,7 +69,7 @@ impl Running {
     fn session(&self) -> u64 {
         match self.sessions.state() {
             SessionState::Online(session) => session.number,
-            _ => 0,
+            SessionState::Offline { .. } | _ => 0,
         }
     }
 }

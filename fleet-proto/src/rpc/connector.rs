@@ -138,17 +138,18 @@ impl Write for Noting {
 
 /// What an alert says of this side's certificate, if it does.
 pub(super) fn of_the_certificate(alert: AlertDescription) -> Option<String> {
-    match alert {
-        AlertDescription::CertificateRequired => Some("the server requires a client certificate".to_owned()),
-        AlertDescription::BadCertificate
-        | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateRevoked
-        | AlertDescription::CertificateExpired
-        | AlertDescription::CertificateUnknown
-        | AlertDescription::UnknownCA
-        | AlertDescription::AccessDenied => {
-            Some(format!("the server does not accept this client certificate: {alert:?}"))
-        }
-        _ => None,
+    let refused = [
+        AlertDescription::BadCertificate,
+        AlertDescription::UnsupportedCertificate,
+        AlertDescription::CertificateRevoked,
+        AlertDescription::CertificateExpired,
+        AlertDescription::CertificateUnknown,
+        AlertDescription::UnknownCA,
+        AlertDescription::AccessDenied,
+    ];
+    if alert == AlertDescription::CertificateRequired {
+        return Some("the server requires a client certificate".to_owned());
     }
+    let text = || format!("the server does not accept this client certificate: {alert:?}");
+    refused.contains(&alert).then(text)
 }

@@ -107,7 +107,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, logging: impl FnOnce(L
         Some(Command::Agent(args)) => {
             let format = match args.log_format {
                 fleet_agent::cli::LogFormat::Json => LogFormat::Json,
-                _ => LogFormat::Human,
+                fleet_agent::cli::LogFormat::Human | _ => LogFormat::Human,
             };
             logging(Logging { format, default_filter: "info" });
             runtime.block_on(fleet_agent::cli::execute(args))
