@@ -1,5 +1,5 @@
-//! Five hundred agents and a server that is restarted under them, as a process: by SIGTERM, then by SIGKILL. All come
-//! back, without a handshake: sessions are in the database. How long that took is printed; nothing depends on it.
+//! Many agents and a server that is restarted under them, as a process: by SIGTERM, then by SIGKILL. All come back,
+//! without a handshake: sessions are in the database. How long that took is printed; nothing depends on it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod process_support;
@@ -30,8 +30,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire_support::{Bench, Honest, config};
 
-/// Unless `FLEET_RESTART_AGENTS` says otherwise.
-const AGENTS: usize = 500;
+/// Unless `FLEET_RESTART_AGENTS` says otherwise. Unoptimized, heartbeats and handshakes of five hundred would keep two
+/// cores busy that run other tests as well.
+const AGENTS: usize = if cfg!(debug_assertions) { 100 } else { 500 };
 /// So many come for their first session at once.
 const AT_FIRST: usize = 25;
 /// Past this it is broken, however slow the machine.
@@ -89,7 +90,7 @@ async fn all(agents: &mut [Running], open: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_agents_come_back_after_a_restart() {
+async fn agents_come_back_after_a_restart() {
     let count = std::env::var("FLEET_RESTART_AGENTS").map_or(AGENTS, |text| text.parse().unwrap());
     // Both ends of each connection are in this process while agents are made.
     let files = getrlimit(Resource::Nofile);
