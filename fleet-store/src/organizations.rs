@@ -41,7 +41,10 @@ impl From<AddMemberError> for CreateOrganizationError {
     fn from(error: AddMemberError) -> Self {
         match error {
             AddMemberError::Store(error) => Self::Store(error),
-            error => Self::Operator(error),
+            AddMemberError::NoOrganization
+            | AddMemberError::NoUser { .. }
+            | AddMemberError::NameTaken
+            | AddMemberError::AlreadyMember => Self::Operator(error),
         }
     }
 }
@@ -136,7 +139,9 @@ impl Store {
         };
         commit::apply(tx, change).await.map_err(|error| match error {
             CommitError::Store(error) => CreateOrganizationError::Store(error),
-            error => CreateOrganizationError::Refused(error),
+            CommitError::Stale | CommitError::NameTaken | CommitError::KeyTaken { .. } | _ => {
+                CreateOrganizationError::Refused(error)
+            }
         })?;
         if !self.claim_name(tx, &founded).await? {
             return Err(CreateOrganizationError::NameTaken);

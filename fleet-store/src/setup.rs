@@ -69,7 +69,10 @@ impl Store {
         })?;
         members::join(tx, user.id, founded.id, user.created_at).await.map_err(|error| match error {
             AddMemberError::Store(error) => SetUpError::Store(error),
-            _ => SetUpError::AlreadySetUp,
+            AddMemberError::NoOrganization
+            | AddMemberError::NoUser { .. }
+            | AddMemberError::NameTaken
+            | AddMemberError::AlreadyMember => SetUpError::AlreadySetUp,
         })
     }
 }

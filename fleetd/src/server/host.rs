@@ -317,7 +317,7 @@ impl Host {
             CreateOrganizationError::NameTaken => HostError::NameTaken { name },
             CreateOrganizationError::Operator(error) => HostError::Member(error),
             CreateOrganizationError::Store(error) => HostError::Store(error),
-            error => HostError::Create(error),
+            error @ (CreateOrganizationError::Refused(_) | _) => HostError::Create(error),
         })
     }
 
