@@ -480,6 +480,8 @@ pub struct Answer {
     pub status: u16,
     pub headers: BTreeMap<String, String>,
     pub body: String,
+    /// The body as it came, for what is not text.
+    pub bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -547,7 +549,7 @@ pub fn parse(answer: &[u8]) -> Answer {
     if headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked") {
         body = unchunk(&body);
     }
-    Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() }
+    Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned(), bytes: body }
 }
 
 fn unchunk(mut rest: &[u8]) -> Vec<u8> {
