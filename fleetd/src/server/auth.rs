@@ -205,27 +205,67 @@ fn bearer(headers: &http::HeaderMap) -> Result<&str, Status> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_procedure_has_a_guard_and_nothing_else_has() {
-        let ours = ["agentadmin.v1", "agentgateway.v1", "fleet.v1", "grpc.health.v1"];
-        let mut guards = std::collections::BTreeMap::new();
-        for service in fleet_proto::DESCRIPTORS.services().filter(|s| ours.contains(&s.package_name())) {
+    const OURS: [&str; 4] = ["agentadmin.v1", "agentgateway.v1", "fleet.v1", "grpc.health.v1"];
+
+    /// Every procedure that is served, with what guards it, as docs/architecture.md has it.
+    fn table() -> Vec<String> {
+        let mut rows = Vec::new();
+        for service in fleet_proto::DESCRIPTORS.services().filter(|s| OURS.contains(&s.package_name())) {
             for method in service.methods() {
-                let path = format!("/{}/{}", service.full_name(), method.name());
-                let guard = guard_of(&path).unwrap_or_else(|| panic!("{path} has no guard"));
-                guards.insert(path, guard);
+                let procedure = format!("{}/{}", service.full_name(), method.name());
+                let path = format!("/{procedure}");
+                let guard = match guard_of(&path).unwrap_or_else(|| panic!("{procedure} has no guard")) {
+                    Guard::Open => "open",
+                    Guard::Proof => "proof",
+                    Guard::Agent => "agent",
+                    Guard::Operator => "operator",
+                };
+                assert_eq!(super::procedure(&path), Some(procedure.as_str()), "it is counted by name");
+                let shape = match (method.is_client_streaming(), method.is_server_streaming()) {
+                    (false, false) => "one message",
+                    (true, false) => "upload stream",
+                    (false, true) => "download stream",
+                    (true, true) => "both ways",
+                };
+                // What anybody may call takes short messages only.
+                let longest = if OPEN.contains(&procedure.as_str()) { "16 KiB" } else { "1 MiB + 64 KiB" };
+                rows.push(format!("| `{procedure}` | {shape} | {guard} | {longest} |"));
             }
         }
-        let open: Vec<_> = guards
-            .iter()
-            .filter(|(_, g)| matches!(g, Guard::Open | Guard::Proof))
-            .map(|(path, _)| &path[1..])
+        for version in ["v1", "v1alpha"] {
+            let procedure = format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+            assert_eq!(guard_of(&format!("/{procedure}")), Some(Guard::Operator));
+            rows.push(format!("| `{procedure}` | both ways | operator | 1 MiB + 64 KiB |"));
+        }
+        rows.sort();
+        rows
+    }
+
+    #[test]
+    fn every_procedure_is_listed_with_its_guard() {
+        let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/architecture.md");
+        let document = std::fs::read_to_string(document).unwrap();
+        let listed: Vec<_> = document
+            .lines()
+            .filter(|line| line.starts_with("| `") && line.contains(".v1") && line.contains('/'))
+            .filter(|line| line.ends_with("KiB |"))
             .collect();
-        let mut expected = OPEN.to_vec();
-        expected.sort_unstable();
-        assert_eq!(open, expected, "what can be called without credentials is listed by hand");
-        let agent = guards.values().filter(|guard| **guard == Guard::Agent).count();
-        assert_eq!(agent, AGENT_GATEWAY_SERVICE_PROCEDURES.len() - 3);
+        let table = table();
+        assert!(
+            listed == table,
+            "decide who may call each procedure, then let docs/architecture.md say so:\n{}",
+            table.join("\n")
+        );
+        let limits = fleet_proto::rpc::Limits::default();
+        assert_eq!(limits.small_message_bytes, 16 * 1024);
+        assert_eq!(limits.message_bytes, (1 << 20) + (64 << 10));
+    }
+
+    #[test]
+    fn what_is_no_procedure_is_nobodys_to_call() {
+        for open in OPEN {
+            assert!(procedure(&format!("/{open}")).is_some(), "{open} is no procedure");
+        }
         for path in
             ["/", "", "/fleet.v1.OperatorService/Nothing", "fleet.v1.OperatorService/Login", "/x/../y"]
         {
