@@ -1,14 +1,13 @@
-//! The clients of others against a real server: connect-node, Python's grpcio, `buf curl`; and what probes and `buf
-//! lint` say. The clients are installed from their registries, once; where that cannot be, the test says so and passes.
+//! The clients of others against a real server: connect-node, Python's grpcio, `buf curl`; and what probes see. The
+//! clients are installed from their registries, once; where that cannot be, the test says so and passes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod interop_support;
 mod wire_support;
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::process::Output;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -20,14 +19,11 @@ use fleet_proto::grpc::health::v1::health_check_response::ServingStatus;
 use fleet_proto::grpc::health::v1::{HealthCheckRequest, HealthClient, HealthListRequest};
 use fleet_proto::rpc::Code;
 use fleetd::config::Mode;
+use interop_support::{CLIENT_WITHIN, buf, descriptors, node, printed, python, run, scripts, skipped};
 use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use wire_support::{Bench, Online, PASSWORD, Refused, http1, json as call_json};
-
-/// The longest that a client may take, and an installation.
-const CLIENT_WITHIN: Duration = Duration::from_secs(120);
-const INSTALL_WITHIN: Duration = Duration::from_secs(300);
 
 // Health.
 
@@ -92,126 +88,6 @@ async fn what_a_probe_may_send_is_small() {
 }
 
 // The clients of others.
-
-/// The directory of the scripts.
-fn scripts() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join("interop")
-}
-
-fn protos() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fleet-proto").canonicalize().unwrap()
-}
-
-fn descriptors() -> PathBuf {
-    protos().join("src/generated/descriptors.bin")
-}
-
-/// Not eprintln!, which is shown only for tests that fail.
-fn skipped(what: &str, why: &str) {
-    let text = format!("SKIPPED: {what}: {}\n", why.lines().next().unwrap_or("for no reason"));
-    io::stderr().write_all(text.as_bytes()).unwrap();
-}
-
-/// Runs a program to its end; `None` if there is no such program.
-async fn run(command: &mut Command, within: Duration) -> Option<Output> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => panic!("{command:?}: {error}"),
-    };
-    let ended = tokio::time::timeout(within, child.wait_with_output()).await;
-    Some(ended.unwrap_or_else(|_| panic!("it did not end within {within:?}: {command:?}")).unwrap())
-}
-
-/// What it printed, if it succeeded.
-fn printed(what: &str, output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
-    assert!(output.status.success(), "{what}: {}\n{out}\n{err}", output.status);
-    out
-}
-
-/// Installs what `files` pin into a directory that the next run finds again. The error says why it cannot be.
-async fn installed(
-    name: &str,
-    files: &[&str],
-    steps: impl FnOnce(&Path) -> Vec<Command>,
-) -> Result<PathBuf, String> {
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop");
-    fs::create_dir_all(&root).unwrap();
-    let directory = root.join(name);
-    // Tests run side by side, as processes too.
-    let lock = File::create(root.join(format!("{name}.lock"))).unwrap();
-    let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await.unwrap().unwrap();
-    let wanted: String = files.iter().map(|file| fs::read_to_string(scripts().join(file)).unwrap()).collect();
-    // Written last: half an installation is none.
-    let marker = directory.join("installed");
-    if fs::read_to_string(&marker).is_ok_and(|found| found == wanted) {
-        return Ok(directory);
-    }
-    if directory.exists() {
-        fs::remove_dir_all(&directory).unwrap();
-    }
-    fs::create_dir(&directory).unwrap();
-    for file in files {
-        fs::copy(scripts().join(file), directory.join(file)).unwrap();
-    }
-    for mut step in steps(&directory) {
-        let program = step.as_std().get_program().to_string_lossy().into_owned();
-        let Some(output) = run(step.current_dir(&directory), INSTALL_WITHIN).await else {
-            return Err(format!("there is no {program}"));
-        };
-        if !output.status.success() {
-            let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(!text.contains("EUSAGE"), "package-lock.json is not that of package.json: {text}");
-            let is_error =
-                |line: &&str| ["npm error", "ERROR", "Error"].iter().any(|start| line.starts_with(start));
-            let mut lines = text.lines().filter(is_error);
-            let says = lines.next().unwrap_or("it does not say why");
-            return Err(format!("it cannot be installed: {says}"));
-        }
-    }
-    fs::write(marker, wanted).unwrap();
-    drop(lock);
-    Ok(directory)
-}
-
-async fn node() -> Result<PathBuf, String> {
-    let mut version = Command::new("node");
-    let Some(version) = run(version.arg("--version"), CLIENT_WITHIN).await else {
-        return Err("there is no node".to_owned());
-    };
-    let version = printed("node --version", &version);
-    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
-    if major.is_none_or(|major: u32| major < 20) {
-        return Err(format!("node must be 20 or later, and is {version}"));
-    }
-    installed("node", &["package.json", "package-lock.json"], |_| {
-        let mut npm = Command::new("npm");
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-        npm.args(["--fetch-retries=1", "--fetch-timeout=30000"]);
-        vec![npm]
-    })
-    .await
-}
-
-async fn python() -> Result<PathBuf, String> {
-    installed("python", &["requirements.txt"], |directory| {
-        let mut venv = Command::new("python3");
-        venv.args(["-m", "venv", "venv"]);
-        let mut pip = Command::new(directory.join("venv/bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--retries=1", "--timeout=30", "--only-binary=:all:"]);
-        pip.args(["--disable-pip-version-check", "--no-deps", "-r", "requirements.txt"]);
-        vec![venv, pip]
-    })
-    .await
-}
-
-fn buf(node: &Path) -> Command {
-    let mut buf = Command::new(node.join("node_modules/.bin/buf"));
-    buf.env("BUF_CACHE_DIR", node.join("buf-cache"));
-    buf
-}
 
 /// A server, and the session of an agent that kept to the protocol.
 struct Given {
@@ -423,23 +299,4 @@ async fn connect_go_is_not_called_yet() {
     let go = run(Command::new("go").arg("version"), CLIENT_WITHIN).await;
     let why = if go.is_none() { "there is no go" } else { "go is here, and no client is written for it" };
     skipped("connect-go", why);
-}
-
-// The .proto files.
-
-#[tokio::test]
-async fn buf_lint_finds_nothing() {
-    let node = match node().await {
-        Ok(node) => node,
-        Err(why) => return skipped("buf lint", &why),
-    };
-    let output = run(buf(&node).arg("lint").current_dir(protos()), CLIENT_WITHIN).await.unwrap();
-    assert_eq!(printed("buf lint", &output), "");
-    // It can find something: without the exceptions of buf.yaml, the .proto files of others have faults.
-    let strict = r#"{"version": "v2", "modules": [{"path": "proto"}, {"path": "vendor"}]}"#;
-    let output =
-        run(buf(&node).args(["lint", "--config", strict]).current_dir(protos()), CLIENT_WITHIN).await;
-    let output = output.unwrap();
-    let found = String::from_utf8_lossy(&output.stdout);
-    assert!(found.contains("vendor/grpc/health/v1/health.proto"), "{output:?}");
 }
