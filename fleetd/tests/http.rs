@@ -4,7 +4,7 @@
 
 mod wire_support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use fleet_core::driver::NoProbe;
@@ -18,7 +18,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use wire_support::{Answer, Bench, PASSWORD, Refused, config, http1, json, parse};
+use wire_support::{Answer, Bench, PASSWORD, Refused, config, http1, json, parse, tls_file, trusting};
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
@@ -289,23 +289,6 @@ async fn http_2_is_spoken_without_being_asked_for() {
     let mut frame = [0; 9];
     stream.read_exact(&mut frame).await.unwrap();
     assert_eq!((frame[3], &frame[5..]), (4, &[0; 4][..]), "the first frame is SETTINGS: {frame:?}");
-}
-
-fn tls_file(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fleet-agent/tests/tls_data").join(name)
-}
-
-fn trusting(ca: &str, alpn: &[u8]) -> Arc<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(tls_file(ca)).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![alpn.to_vec()];
-    Arc::new(config)
 }
 
 #[tokio::test]

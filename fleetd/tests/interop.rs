@@ -23,7 +23,7 @@ use interop_support::{CLIENT_WITHIN, buf, descriptors, node, printed, python, ru
 use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};
 use tokio::process::Command;
-use wire_support::{Bench, Online, PASSWORD, Refused, http1, json as call_json};
+use wire_support::{Bench, Online, PASSWORD, Refused, http1, json as call_json, tls_file};
 
 // Health.
 
@@ -93,13 +93,15 @@ async fn what_a_probe_may_send_is_small() {
 struct Given {
     bench: Bench,
     agent: Online,
+    tls: bool,
 }
 
 impl Given {
-    async fn new() -> Self {
-        let bench = Bench::start(Mode::Server).await;
+    async fn new(tls: bool) -> Self {
+        let bench =
+            if tls { Bench::start_with_tls(Mode::Server).await } else { Bench::start(Mode::Server).await };
         let agent = bench.online("agent").await;
-        Self { bench, agent }
+        Self { bench, agent, tls }
     }
 
     /// What a client needs to know, in a file.
@@ -112,6 +114,7 @@ impl Given {
             "session": self.agent.token,
             "now_ms": self.bench.clock.now().value(),
             "descriptors": descriptors(),
+            "ca": self.tls.then(|| tls_file("ca.pem")),
         });
         let path = self.bench.directory.path().join("given.json");
         fs::write(&path, given.to_string()).unwrap();
@@ -133,11 +136,20 @@ impl Given {
 
 #[tokio::test]
 async fn connect_node_calls_in_every_protocol() {
+    connect_node(false).await;
+}
+
+#[tokio::test]
+async fn connect_node_calls_in_every_protocol_over_tls() {
+    connect_node(true).await;
+}
+
+async fn connect_node(tls: bool) {
     let node = match node().await {
         Ok(node) => node,
         Err(why) => return skipped("connect-node", &why),
     };
-    let given = Given::new().await;
+    let given = Given::new(tls).await;
     // Modules are looked for beside the script.
     fs::copy(scripts().join("clients.mjs"), node.join("clients.mjs")).unwrap();
     let mut command = Command::new("node");
@@ -161,11 +173,20 @@ async fn connect_node_calls_in_every_protocol() {
 
 #[tokio::test]
 async fn grpcio_calls_and_reads_the_reflection() {
+    grpcio(false).await;
+}
+
+#[tokio::test]
+async fn grpcio_calls_and_reads_the_reflection_over_tls() {
+    grpcio(true).await;
+}
+
+async fn grpcio(tls: bool) {
     let python = match python().await {
         Ok(python) => python,
         Err(why) => return skipped("grpcio", &why),
     };
-    let given = Given::new().await;
+    let given = Given::new(tls).await;
     let mut command = Command::new(python.join("venv/bin/python"));
     command.arg("-B").arg(scripts().join("clients.py")).arg(given.file());
     let output = run(&mut command, CLIENT_WITHIN).await.unwrap();
@@ -202,7 +223,8 @@ impl Curl<'_> {
         }
         let data: Vec<_> = messages.iter().map(ToString::to_string).collect();
         command.arg("--data").arg(data.join("\n"));
-        command.arg(format!("http://{}/{procedure}", self.given.bench.address));
+        let scheme = if self.given.tls { "https" } else { "http" };
+        command.arg(format!("{scheme}://{}/{procedure}", self.given.bench.address));
         run(&mut command, CLIENT_WITHIN).await.unwrap()
     }
 
@@ -218,23 +240,39 @@ impl Curl<'_> {
     }
 }
 
+/// Named ways of calling, each with its options.
+type Ways<'a> = [(&'a str, &'a [&'a str])];
+
 #[tokio::test]
 async fn buf_curl_calls_in_every_protocol() {
-    let node = match node().await {
-        Ok(node) => node,
-        Err(why) => return skipped("buf curl", &why),
-    };
-    let given = Given::new().await;
-    let ways: [(&str, &[&str]); 5] = [
+    let ways: &Ways<'_> = &[
         ("connect-h1", &["--protocol=connect"]),
         ("connect-h2", &["--protocol=connect", "--http2-prior-knowledge"]),
         ("grpc", &["--protocol=grpc"]),
         ("grpcweb-h1", &["--protocol=grpcweb"]),
         ("grpcweb-h2", &["--protocol=grpcweb", "--http2-prior-knowledge"]),
     ];
+    buf_curl(false, ways).await;
+}
+
+#[tokio::test]
+async fn buf_curl_calls_in_every_protocol_over_tls() {
+    // The version of HTTP is what the two agree on in the TLS handshake.
+    let ca = format!("--cacert={}", tls_file("ca.pem").display());
+    let ways = ["connect", "grpc", "grpcweb"].map(|name| (name, [format!("--protocol={name}"), ca.clone()]));
+    let ways = ways.each_ref().map(|(name, way)| (*name, way.each_ref().map(String::as_str)));
+    buf_curl(true, &ways.each_ref().map(|(name, way)| (*name, way.as_slice()))).await;
+}
+
+async fn buf_curl(tls: bool, ways: &Ways<'_>) {
+    let node = match node().await {
+        Ok(node) => node,
+        Err(why) => return skipped("buf curl", &why),
+    };
+    let given = Given::new(tls).await;
     let now = given.bench.clock.now();
     let mut sequence = 0;
-    for (name, way) in ways {
+    for &(name, way) in ways {
         let curl = Curl { node: &node, given: &given, way };
         let login = json!({"userName": "alice", "password": PASSWORD});
         let login = curl.call("fleet.v1.OperatorService/Login", None, &[login]).await;
@@ -290,7 +328,8 @@ async fn buf_curl_calls_in_every_protocol() {
             "{name}: {control:?}"
         );
     }
-    given.require_seen(&ways.map(|(name, _)| name)).await;
+    let names: Vec<_> = ways.iter().map(|(name, _)| *name).collect();
+    given.require_seen(&names).await;
 }
 
 #[tokio::test]

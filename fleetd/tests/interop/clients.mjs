@@ -11,7 +11,8 @@ import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } f
 
 const given = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(given.descriptors)));
-const baseUrl = `http://${given.address}`;
+const baseUrl = `${given.ca ? "https" : "http"}://${given.address}`;
+const nodeOptions = given.ca ? { ca: readFileSync(given.ca) } : {};
 const now = { seconds: BigInt(given.now_ms) / 1000n, nanos: Number(BigInt(given.now_ms) % 1000n) * 1_000_000 };
 
 const ways = {
@@ -37,7 +38,8 @@ async function all(name, way, sequence) {
             if (token) request.header.set("authorization", `Bearer ${token}`);
             return next(request);
         };
-        const transport = way.make({ baseUrl, interceptors: [bearer], defaultTimeoutMs: 20_000, ...way.options });
+        const common = { baseUrl, nodeOptions, interceptors: [bearer], defaultTimeoutMs: 20_000 };
+        const transport = way.make({ ...common, ...way.options });
         return createClient(registry.getService(service), transport);
     };
     const say = (what) => console.log(`${name} ${what}`);

@@ -185,9 +185,18 @@ def reflect(channel, token):
     say("reflection")
 
 
-def main():
+def connect():
     # A proxy of the environment has no business on the loopback.
-    with grpc.insecure_channel(GIVEN["address"], options=[("grpc.enable_http_proxy", 0)]) as channel:
+    options = [("grpc.enable_http_proxy", 0)]
+    if not GIVEN["ca"]:
+        return grpc.insecure_channel(GIVEN["address"], options=options)
+    with open(GIVEN["ca"], "rb") as file:
+        credentials = grpc.ssl_channel_credentials(root_certificates=file.read())
+    return grpc.secure_channel(GIVEN["address"], credentials, options=options)
+
+
+def main():
+    with connect() as channel:
         token = calls(channel)
         health(channel)
         gateway = Service(channel, "agentgateway.v1.AgentGatewayService", GIVEN["session"])

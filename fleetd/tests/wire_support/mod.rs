@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +28,10 @@ use fleet_proto::fleet::v1::{
 };
 use fleet_proto::rpc::Code;
 use fleet_store::DatabaseUrl;
-use fleetd::config::{Config, Limits, LogFormat, Mode};
+use fleetd::config::{Config, Limits, LogFormat, Mode, TlsFiles};
 use fleetd::server::Server;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,6 +61,25 @@ pub fn config(directory: &Path, mode: Mode) -> Config {
         health: None,
         log_format: LogFormat::Human,
     }
+}
+
+/// A file of the test CA.
+pub fn tls_file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fleet-agent/tests/tls_data").join(name)
+}
+
+/// A client's side of TLS that trusts a CA and asks for one protocol.
+pub fn trusting(ca: &str, alpn: &[u8]) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(tls_file(ca)).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![alpn.to_vec()];
+    Arc::new(config)
 }
 
 /// A server that runs.
@@ -92,6 +113,18 @@ impl Bench {
     pub async fn with(config: Config, directory: TempDir) -> Self {
         let clock = Arc::new(VirtualClock::default());
         Self::assemble(config, directory, clock.clone(), clock).await
+    }
+
+    /// A server that is set up and takes TLS alone, with the test CA's certificate.
+    pub async fn start_with_tls(mode: Mode) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config(directory.path(), mode);
+        config.tls = Some(TlsFiles { certificate: tls_file("server.pem"), key: tls_file("server.key") });
+        let mut bench = Self::with(config, directory).await;
+        let server = format!("https://{}", bench.address).parse().unwrap();
+        bench.channel = Channel::new(server, Some(trusting("ca.pem", b"h2")));
+        bench.found().await;
+        bench
     }
 
     /// A server with a clock of its own; the bench's stands still and is nobody's.
