@@ -296,6 +296,15 @@ mod server {
         }
     }
 
+    impl Registry {
+        /// Whether a method's answers are a stream, which may last, to callers who have shown who they are.
+        pub(crate) fn lasts(&self, path: &str) -> bool {
+            let kinds = [connectrpc::MethodKind::ServerStreaming, connectrpc::MethodKind::BidiStreaming];
+            let method = self.lookup(path);
+            !self.small.0.contains(&path) && method.is_some_and(|method| kinds.contains(&method.kind))
+        }
+    }
+
     /// Turns a panic of a handler into `internal`: one bad call must not end the others of its connection. A stream that
     /// a handler returns is polled outside; what it runs in a task of its own cannot panic into the connection.
     pub(crate) struct PanicGuard;

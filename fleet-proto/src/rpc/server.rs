@@ -139,6 +139,11 @@ impl Services {
         B::Error: core::error::Error + Send + Sync + 'static,
     {
         let mut service = self.inner.clone();
+        if self.inner.dispatcher().lasts(request.uri().path().trim_start_matches('/')) {
+            // No limit of ours: a control stream stays open for as long as its session. The caller's own is kept.
+            let deadline = connectrpc::DeadlinePolicy::new().with_enforce_on_streams(true);
+            service = service.with_deadline_policy(deadline);
+        }
         match service.call(request).await {
             Ok(response) => response.map(boxed),
             Err(never) => match never {},

@@ -338,6 +338,10 @@ impl Control {
                     return Err(Status::unauthenticated());
                 }
                 _ = check.tick() => {
+                    // The caller's own deadline is over.
+                    if self.sender.is_closed() {
+                        return Ok(());
+                    }
                     self.gateway.authenticate(&self.agent).await?;
                     continue;
                 }
