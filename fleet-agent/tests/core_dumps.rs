@@ -40,3 +40,12 @@ fn core_dumps_are_off_and_stay_off() {
     agent.wait().unwrap();
     assert_eq!(limits, ["0", "0"]);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_process_can_be_neither_dumped_through_a_pipe_nor_debugged() {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+    assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::Dumpable, "as every process begins");
+    fleet_agent::cli::no_core_dumps();
+    assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+}

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use log::LevelFilter;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr};
 
 use crate::error::is_busy;
@@ -18,6 +19,8 @@ const BUSY_STEP: Duration = Duration::from_millis(20);
 /// How long a caller waits for a connection of the pool, and [`Store::open`] for a server that
 /// refuses connections because it is still starting.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A statement that takes longer is something to look at.
+const SLOW: Duration = Duration::from_secs(1);
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
 /// Held while migrating, so that servers that start together do not migrate twice.
@@ -235,11 +238,19 @@ impl Store {
     }
 }
 
+/// Statements are logged at DEBUG, slow ones at WARN, both as `sqlx::query`: their text, which holds no value. What is
+/// stored and sought is bound, and bound values are never logged.
+fn speaking(options: &mut ConnectOptions) -> &mut ConnectOptions {
+    options
+        .sqlx_logging(true)
+        .sqlx_logging_level(LevelFilter::Debug)
+        .sqlx_slow_statements_logging_settings(LevelFilter::Warn, SLOW)
+}
+
 async fn connect_memory() -> Result<DatabaseConnection, DbErr> {
     // The database lives as long as its one connection.
     let mut options = ConnectOptions::new("sqlite::memory:");
-    options
-        .sqlx_logging(false)
+    speaking(&mut options)
         .max_connections(1)
         .min_connections(1)
         .idle_timeout(None::<Duration>)
@@ -267,8 +278,7 @@ pub(crate) async fn connect_file(
 ) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new("sqlite:");
     let path = path.to_owned();
-    options
-        .sqlx_logging(false)
+    speaking(&mut options)
         .max_connections(connections)
         .min_connections(1)
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -303,7 +313,7 @@ pub(crate) async fn connect_file(
 
 pub(crate) async fn connect_postgres(target: &PostgresTarget) -> Result<DatabaseConnection, DbErr> {
     let mut options = ConnectOptions::new(&target.url);
-    options.sqlx_logging(false).max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
+    speaking(&mut options).max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
     if let Some(password) = target.password.clone() {
         // Not in the URL: the layers below may log that.
         options.map_sqlx_postgres_opts(move |options| options.password(&password));

@@ -2,13 +2,17 @@
 //! everything is run as processes with every library speaking, and what they said is searched for every secret.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../../fleet-store/tests/support/cluster.rs"]
+#[allow(unreachable_pub, reason = "of a test")]
+mod cluster;
+mod leaks_support;
 mod process_support;
 
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
-    fmt::Write as _,
-    fs,
+    fs, io,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -16,13 +20,16 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
+use cluster::Cluster;
 use fleet_agent::{
     sim::{LoopbackBlock, ProtoRig, ProtoRigConfig},
     state::{Access, StateDir},
 };
 use fleet_core::store::{AgentState, AgentStore as _};
+use leaks_support::{Relay, Secret, search};
 use process_support::{Ended, Home, ORGANIZATION, PASSWORD, Process, USER, entries, fingerprint, until};
 use rustix::process::Pid;
+use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -32,107 +39,8 @@ use tokio::{
 const AGENT: &str = "site-1";
 const RIG_PASSWORD: &str = "the-rig's-own-web-password-4711";
 const MISTYPED: &str = "a-password-of-something-else-entirely";
+const DATABASE_PASSWORD: &str = "a-password-of-the-database-only";
 const REFUSED: i32 = 77;
-
-/// Bytes that nobody may say.
-#[derive(Clone)]
-struct Secret {
-    name: &'static str,
-    patterns: Vec<(&'static str, String)>,
-}
-
-/// Text in which every byte is one character, so that any bytes can be searched as text.
-fn latin1(bytes: &[u8]) -> String {
-    bytes.iter().map(|&byte| char::from(byte)).collect()
-}
-
-fn decimal(bytes: &[u8]) -> String {
-    bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(",")
-}
-
-/// As `Debug` of the `bytes` crate has it.
-fn byte_string(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for &byte in bytes {
-        match byte {
-            b'\n' => text.push_str("\\n"),
-            b'\r' => text.push_str("\\r"),
-            b'\t' => text.push_str("\\t"),
-            b'\\' | b'"' => text.extend(['\\', char::from(byte)]),
-            b'\0' => text.push_str("\\0"),
-            0x20..0x7f => text.push(char::from(byte)),
-            _ => write!(text, "\\x{byte:02x}").unwrap(),
-        }
-    }
-    text
-}
-
-/// What base64 of anything that has these bytes after `shift` others, modulo 3, contains.
-fn base64_within(engine: &impl base64::Engine, bytes: &[u8], shift: usize) -> String {
-    let whole = engine.encode([&vec![0; shift], bytes].concat());
-    whole[(8 * shift).div_ceil(6)..8 * (shift + bytes.len()) / 6].to_owned()
-}
-
-impl Secret {
-    fn new(name: &'static str, bytes: &[u8]) -> Self {
-        assert!(bytes.len() >= 16, "{name} is short enough to be found by chance");
-        let hex = hex::encode(bytes);
-        let quoted = byte_string(bytes);
-        let lossy = String::from_utf8_lossy(bytes);
-        let mut patterns = vec![
-            ("raw", latin1(bytes)),
-            ("text", latin1(lossy.as_bytes())),
-            ("upper hex", hex.to_uppercase()),
-            ("hex", hex),
-            ("decimal", decimal(bytes)),
-            // A quoted text in JSON is quoted once more.
-            ("quoted in JSON", quoted.replace('\\', "\\\\").replace('"', "\\\"")),
-            ("quoted", quoted),
-        ];
-        for shift in 0..3 {
-            patterns.push(("base64", base64_within(&STANDARD_NO_PAD, bytes, shift)));
-            patterns.push(("base64url", base64_within(&URL_SAFE_NO_PAD, bytes, shift)));
-        }
-        let mut seen = BTreeSet::new();
-        patterns.retain(|(_, pattern)| seen.insert(pattern.clone()));
-        Self { name, patterns }
-    }
-
-    fn text(name: &'static str, text: &str) -> Self {
-        Self::new(name, text.as_bytes())
-    }
-
-    /// A token that stands for random bytes: they are as good.
-    fn token(name: &'static str, text: &str) -> [Self; 2] {
-        let random = &text[text.len() - 43..];
-        [Self::text(name, text), Self::new(name, &URL_SAFE_NO_PAD.decode(random).unwrap())]
-    }
-
-    /// The seed in a key file: a line of hex digits.
-    fn seed(name: &'static str, file: &Path) -> Self {
-        let line = fs::read_to_string(file).unwrap();
-        Self::new(name, &hex::decode(line.trim_end()).unwrap())
-    }
-}
-
-/// Searches bytes; says which secrets are there and in what form, and never the secret.
-fn search(said: &[u8], secrets: &[Secret]) -> Vec<String> {
-    let said = latin1(said);
-    // `Debug` puts a blank or a line break between numbers, and a log may escape the latter.
-    let mut bare = said.replace("\\n", "");
-    bare.retain(|c| !c.is_ascii_whitespace());
-    let mut found = BTreeSet::new();
-    for secret in secrets {
-        for (form, pattern) in &secret.patterns {
-            let place = if *form == "decimal" { &bare } else { &said };
-            if let Some(at) = place.find(pattern) {
-                let line = place[..at].rsplit(['\n', '{']).next().unwrap();
-                found.insert(format!("{} in {form}, after: {line}", secret.name));
-            }
-        }
-    }
-    found.into_iter().collect()
-}
 
 /// What the processes said, with who said it.
 #[derive(Default)]
@@ -156,11 +64,12 @@ impl Said {
     }
 }
 
-/// One installation: the form of its log, and whether it speaks TLS.
+/// One installation: the form of its log, whether it speaks TLS, and its database if that is not a file.
 struct Site {
     home: Home,
     format: &'static str,
     tls: bool,
+    database_url: Option<String>,
     said: Said,
 }
 
@@ -179,10 +88,21 @@ impl Site {
         Process::spawn(command.env("RUST_LOG", "trace"))
     }
 
-    fn serve(&self) -> Process {
+    fn new(format: &'static str) -> Self {
+        Self { home: Home::new(), format, tls: false, database_url: None, said: Said::default() }
+    }
+
+    fn serve(&self, mode: &[&str]) -> Process {
         let data = self.home.join("server");
         let (certificate, key) = (tls_file("server.pem"), tls_file("server.key"));
-        let mut arguments = vec!["--mode", "server", "--listen", "127.0.0.1:0", "--log-format", self.format];
+        let database = self.home.join("database-url");
+        let mut arguments = vec!["--listen", "127.0.0.1:0", "--log-format", self.format, "--mode"];
+        arguments.extend(mode);
+        if let Some(url) = &self.database_url {
+            fs::write(&database, url).unwrap();
+            fs::set_permissions(&database, fs::Permissions::from_mode(0o600)).unwrap();
+            arguments.extend(["--database-url-file", database.to_str().unwrap()]);
+        }
         arguments.extend(["--data-dir", data.to_str().unwrap()]);
         if self.tls {
             arguments.extend(["--tls-cert", certificate.to_str().unwrap()]);
@@ -257,9 +177,16 @@ fn assert_no_core_dumps(pid: Pid) {
     assert_eq!(words[4..6], ["0", "0"], "{core}");
 }
 
-/// The whole of it, from set-up to revocation. Returns every secret that was used.
-async fn vertical(site: &Site) -> Vec<Secret> {
-    let mut server = site.serve();
+/// A server that is set up, its operator signed in.
+struct Founded {
+    server: Process,
+    address: String,
+    link: String,
+    operator: String,
+}
+
+async fn found(site: &Site, mode: &[&str]) -> Founded {
+    let mut server = site.serve(mode);
     let scheme = if site.tls { "https" } else { "http" };
     let listening = format!("listening on {scheme}://");
     let address = |line: &str| Some(line.split_once(&listening)?.1.split('"').next()?.to_owned());
@@ -267,11 +194,11 @@ async fn vertical(site: &Site) -> Vec<Secret> {
     let url = format!("{scheme}://{address}");
     assert_no_core_dumps(server.pid());
     let link = server.out(|line| line.contains("/setup/").then(|| line.trim().to_owned())).await.unwrap();
-    let link_token = link.rsplit_once('/').unwrap().1.to_owned();
 
     if !site.tls {
         // A browser that opens the link.
-        over_http1(&address, &format!("GET /setup/{link_token}"), "\r\n").await;
+        let path = link.split_once(&address).unwrap().1;
+        over_http1(&address, &format!("GET {path}"), "\r\n").await;
     }
     site.ok("setup", &[&link, ORGANIZATION, USER, PASSWORD]).await;
     let login = format!("login --server {url} --user {USER}");
@@ -285,7 +212,56 @@ async fn vertical(site: &Site) -> Vec<Secret> {
         let rest = format!("authorization: Bearer {operator}\r\n{json}");
         over_http1(&address, "POST /fleet.v1.OperatorService/WhoAmI", &rest).await;
     }
+    Founded { server, address, link, operator }
+}
 
+impl Founded {
+    fn secrets(&self, site: &Site) -> Vec<Secret> {
+        let mut secrets = vec![
+            Secret::text("the operator's password", PASSWORD),
+            Secret::text("a mistyped password", MISTYPED),
+            Secret::seed("the root key", &site.home.join("server/keys/root.key")),
+            Secret::seed("the command key", &site.home.join("server/keys/command.key")),
+        ];
+        secrets.extend(Secret::token("the set-up token", self.link.rsplit_once('/').unwrap().1));
+        secrets.extend(Secret::token("the operator's session", &self.operator));
+        let pem = fs::read_to_string(tls_file("server.key")).unwrap();
+        secrets.push(Secret::text("the TLS key", pem.lines().nth(1).unwrap()));
+        secrets.extend(
+            site.database_url.as_ref().map(|_| Secret::text("the database's password", DATABASE_PASSWORD)),
+        );
+        secrets
+    }
+
+    /// Stops the server and notes what it said.
+    async fn stop(self, site: &Site) {
+        site.ok("logout", &[]).await;
+        let ended = self.server.stop().await.expect(0);
+        let is_link = |line: &&String| line.trim() == self.link;
+        let meant: Vec<_> = ended.stdout.iter().filter(|line| !is_link(line)).cloned().collect();
+        assert_eq!(meant.len() + 1, ended.stdout.len(), "the link is printed once");
+        site.said.note("the server", meant.join("\n"));
+        site.said.note("the server", ended.err());
+    }
+}
+
+fn keys_of_agent(directory: &Path) -> [Secret; 3] {
+    [
+        Secret::seed("an identity key", &directory.join("identity.key")),
+        Secret::seed("a miner-signing key", &directory.join("miner-signing.key")),
+        Secret::seed("a sealing key", &directory.join("sealing.key")),
+    ]
+}
+
+/// The whole of it, from set-up to revocation. Returns every secret that was used.
+async fn vertical(site: &Site) -> Vec<Secret> {
+    let founded = found(site, &["server"]).await;
+    // The agent's talk is in clear, but for TLS: all that is said there is sought.
+    let relay = if site.tls { None } else { Some(Relay::to(founded.address.parse().unwrap()).await) };
+    let url = match &relay {
+        Some(relay) => format!("http://{}", relay.address),
+        None => format!("https://{}", founded.address),
+    };
     let code = site.operator("agents code", &[]).await.expect(0);
     let code = site.said.note_but_shown("agents code", code);
     let mut enrolling = site.agent(&format!("enroll --server {url} --name {AGENT}"));
@@ -333,39 +309,70 @@ async fn vertical(site: &Site) -> Vec<Secret> {
     let tokens = [&first, &second, &third].map(|state| state.session.as_ref().unwrap().token.expose());
     assert_ne!(tokens[1], tokens[2], "the session was renewed");
     // The write-ahead log is still beside it.
-    let database = database(&site.home.join("server"));
+    let database = match site.database_url {
+        None => database(&site.home.join("server")),
+        Some(_) => Vec::new(),
+    };
     site.ok(&format!("agents revoke {AGENT} --yes"), &[]).await;
     site.said.note_all("a refresh that is refused", &site.agent("refresh").ended().await.expect(REFUSED));
 
-    let mut secrets = vec![
-        Secret::text("the operator's password", PASSWORD),
-        Secret::text("a mistyped password", MISTYPED),
-        Secret::text("the code", &code),
-        Secret::text("the miner's password", RIG_PASSWORD),
-        Secret::seed("the root key", &site.home.join("server/keys/root.key")),
-        Secret::seed("the command key", &site.home.join("server/keys/command.key")),
-        Secret::seed("the identity key", &site.home.join("agent/identity.key")),
-        Secret::seed("the miner-signing key", &site.home.join("agent/miner-signing.key")),
-        Secret::seed("the sealing key", &site.home.join("agent/sealing.key")),
-    ];
-    secrets.extend(Secret::token("the set-up token", &link_token));
-    secrets.extend(Secret::token("the operator's session", &operator));
-    secrets.extend(Secret::token("the agent's api_key", third.api_key.as_ref().unwrap().expose()));
+    let mut secrets = founded.secrets(site);
+    secrets.push(Secret::text("the code", &code));
+    secrets.push(Secret::text("the miner's password", RIG_PASSWORD));
+    secrets.extend(keys_of_agent(&site.home.join("agent")));
+    let api_key = third.api_key.as_ref().unwrap().expose();
+    secrets.extend(Secret::token("the agent's api_key", api_key));
     secrets.extend(Secret::token("the user's api_key", &user_key));
     secrets.extend(tokens.into_iter().flat_map(|token| Secret::token("a session of the agent", token)));
     secrets.extend(rig_tokens.iter().map(|token| Secret::text("a session at the miner", token)));
-    let pem = fs::read_to_string(tls_file("server.key")).unwrap();
-    secrets.push(Secret::text("the TLS key", pem.lines().nth(1).unwrap()));
 
     for (file, content) in database {
         assert_eq!(search(&content, &secrets), Vec::<String>::new(), "{}", file.display());
     }
-    site.ok("logout", &[]).await;
-    let ended = server.stop().await.expect(0);
-    let meant = ended.stdout.iter().filter(|line| line.trim() != link).cloned().collect::<Vec<_>>();
-    assert_eq!(meant.len() + 1, ended.stdout.len(), "the link is printed once");
-    site.said.note("the server", meant.join("\n"));
-    site.said.note("the server", ended.err());
+    if let Some(relay) = relay {
+        // What went by is stored in part, and is said in none.
+        for text in [code.as_str(), api_key, tokens[0], tokens[2]] {
+            assert!(relay.saw(text), "the relay sees the agent's talk");
+        }
+        let went_by = relay.secrets();
+        assert!(went_by.len() > 30, "{} fields went by", went_by.len());
+        secrets.extend(went_by);
+    }
+    founded.stop(site).await;
+    secrets
+}
+
+/// A server that reads miners itself.
+async fn combined(site: &Site) -> Vec<Secret> {
+    let block = LoopbackBlock::reserve().unwrap();
+    let config = ProtoRigConfig::new(8, RIG_PASSWORD);
+    let rig = ProtoRig::start((block.address().unwrap(), 0).into(), config).await.unwrap();
+    let (range, port) = (block.cidr(), rig.address().port().to_string());
+    let mode = ["combined", "--scan", &range, "--proto-port", &port, "--poll-interval", "1"];
+    let founded = found(site, &mode).await;
+    let local = site.home.join("server/local-agent");
+    let miner = rig.endpoint().unwrap().to_string();
+    let login = format!("agent --state-dir {} miner login {miner}", local.display());
+    site.ok(&login, &[RIG_PASSWORD]).await;
+    let shows = async |text: &str| {
+        let look = async || {
+            let listed = site.ok("devices list", &[]).await;
+            listed.stdout.into_iter().find(|row| row.contains(&miner) && row.contains(text))
+        };
+        until(text, look).await
+    };
+    shows("not paired").await;
+    site.ok("agents list", &[]).await;
+    site.ok("devices pair local --all", &[]).await;
+    shows("mining").await;
+    assert!(rig.logins() > 0, "the miner was told its password");
+    let mut secrets = founded.secrets(site);
+    secrets.push(Secret::text("the miner's password", RIG_PASSWORD));
+    secrets.extend(keys_of_agent(&local));
+    for login in 1..=rig.logins() {
+        secrets.push(Secret::text("a session at the miner", &format!("token-PROTO-SIM-00000008-{login}")));
+    }
+    founded.stop(site).await;
     secrets
 }
 
@@ -381,32 +388,60 @@ fn database(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     files
 }
 
-async fn nothing_leaks(format: &'static str, tls: bool) {
-    let site = Site { home: Home::new(), format, tls, said: Said::default() };
-    let secrets = vertical(&site).await;
+/// Searches what was said; `libraries` must have said something.
+fn assert_unsaid(site: &Site, secrets: &[Secret], libraries: &[&str]) {
     let said = site.said.0.borrow();
     for (who, text) in said.iter() {
-        assert_eq!(search(text.as_bytes(), &secrets), Vec::<String>::new(), "{who}");
+        assert_eq!(search(text.as_bytes(), secrets), Vec::<String>::new(), "{who}");
     }
     let all: String = said.iter().map(|(_, text)| text.as_str()).collect();
     // That they were silent is worth nothing if they were asked to be.
-    let mut libraries = vec!["h2::", "hyper_util::", "TRACE"];
-    libraries.extend(tls.then_some("rustls::"));
-    for library in libraries {
+    for library in ["TRACE", "h2::", "hyper_util::", "sqlx::query", "INSERT INTO"].iter().chain(libraries) {
         assert!(all.contains(library), "{library} said nothing");
     }
-    // The store turns the log of statements off, whatever RUST_LOG says.
-    assert!(!all.contains("sqlx::query"), "statements are logged");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_secret_is_said_in_the_form_for_people() {
-    nothing_leaks("human", false).await;
+    let site = Site::new("human");
+    let secrets = vertical(&site).await;
+    assert_unsaid(&site, &secrets, &[]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_secret_is_said_in_json_and_over_tls() {
-    nothing_leaks("json", true).await;
+    let site = Site { tls: true, ..Site::new("json") };
+    let secrets = vertical(&site).await;
+    assert_unsaid(&site, &secrets, &["rustls::"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_secret_is_said_with_postgresql() {
+    let cluster = match Cluster::start() {
+        Ok(cluster) => cluster,
+        // Not eprintln!, which is shown only for tests that fail.
+        Err(why) => {
+            return io::stderr()
+                .write_all(format!("SKIPPED: leaks on PostgreSQL: {why}\n").as_bytes())
+                .unwrap();
+        }
+    };
+    let name = format!("fleet_test_leaks_{}", std::process::id());
+    let maintenance = Database::connect(format!("{}/postgres", cluster.url)).await.unwrap();
+    maintenance.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
+    // Who is trusted is not asked for it, and it is a password all the same.
+    let url = cluster.url.replacen('@', &format!(":{DATABASE_PASSWORD}@"), 1);
+    let site = Site { database_url: Some(format!("{url}/{name}")), ..Site::new("human") };
+    let secrets = vertical(&site).await;
+    assert_unsaid(&site, &secrets, &["sqlx_postgres::"]);
+    maintenance.execute_unprepared(&format!("DROP DATABASE {name}")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_secret_is_said_where_the_server_reads_miners_itself() {
+    let site = Site::new("json");
+    let secrets = combined(&site).await;
+    assert_unsaid(&site, &secrets, &[]);
 }
 
 /// Every form that a secret may be said in, made another way than the search makes it.

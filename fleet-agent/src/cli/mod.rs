@@ -7,6 +7,7 @@ mod enroll;
 mod exit;
 mod miner;
 mod options;
+mod panics;
 mod run;
 mod status;
 mod terminal;
@@ -14,12 +15,15 @@ mod terminal;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+#[cfg(target_os = "linux")]
+use rustix::process::DumpableBehavior;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 pub use self::{
     enroll::EnrollArgs,
     exit::Exit,
     miner::{MinerCommand, MinerName},
+    panics::terse_panics,
     run::RunArgs,
     status::StatusArgs,
 };
@@ -121,14 +125,19 @@ impl AgentArgs {
     }
 }
 
-/// Turns core dumps off for this process and its children, for good: memory holds keys, tokens and passwords. To be
-/// called before anything secret is read.
+/// Keeps this process's memory, which holds keys, tokens and passwords, to itself, for good: no core dump, neither in a
+/// file nor, on Linux, through a pipe to a crash reporter, which heeds no limit; and no debugger or `/proc/PID/mem` of
+/// another process of the same user. To be called before anything secret is read.
 pub fn no_core_dumps() {
-    // The hard limit too, so that nothing later in the process raises it again.
+    // The hard limit too, so that nothing later in the process, or a child of it, raises it again.
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     if let Err(error) = setrlimit(Resource::Core, none) {
         // There is no log yet. A host that forbids even this must not keep the miners unread.
         eprintln!("warning: core dumps cannot be turned off: {error}");
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        eprintln!("warning: this process can be dumped and debugged: {error}");
     }
 }
 
@@ -137,6 +146,7 @@ pub fn no_core_dumps() {
 #[must_use]
 pub fn run_cli(arguments: impl IntoIterator<Item = OsString>, logging: impl FnOnce(LogFormat)) -> ExitCode {
     no_core_dumps();
+    terse_panics();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

@@ -17,7 +17,7 @@ use crate::counters::UploadKind;
 pub const AGENT_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// One message of an upload.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[allow(clippy::exhaustive_structs, reason = "the protocol has these fields")]
 pub struct Upload {
     /// An encoded batch.
@@ -26,6 +26,16 @@ pub struct Upload {
     pub captured_at: UnixMillis,
     /// Its sequence.
     pub sequence: i64,
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload")
+            .field("bytes", &self.payload.len())
+            .field("captured_at", &self.captured_at)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the server says at the end of an upload.

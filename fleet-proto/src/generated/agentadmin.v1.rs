@@ -76,6 +76,7 @@ pub struct Enrollment {
     descriptor_pool = "crate::DESCRIPTORS"
 )]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct CreateEnrollmentCodeRequest {
     /// How long the code is good for: 1 minute to 7 days, 1 hour if absent.
     #[prost(message, optional, tag = "1")]
@@ -719,6 +720,13 @@ pub const AGENT_ADMIN_SERVICE_PROCEDURES: [&str; 7] = [
     "agentadmin.v1.AgentAdminService/ConfirmAgent",
     "agentadmin.v1.AgentAdminService/RevokeAgent",
 ];
+impl ::core::fmt::Debug for CreateEnrollmentCodeRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("CreateEnrollmentCodeRequest")
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}
 impl ::core::fmt::Debug for CreateEnrollmentCodeResponse {
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
         f.debug_struct("CreateEnrollmentCodeResponse")

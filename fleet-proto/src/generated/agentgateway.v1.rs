@@ -38,6 +38,7 @@ pub struct RegisterRequest {
     descriptor_pool = "crate::DESCRIPTORS"
 )]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct RegisterResponse {
     #[prost(int64, tag = "1")]
     pub agent_id: i64,
@@ -77,6 +78,7 @@ pub struct BeginAuthHandshakeRequest {
     descriptor_pool = "crate::DESCRIPTORS"
 )]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct BeginAuthHandshakeResponse {
     /// 32 random bytes.
     #[prost(bytes = "bytes", tag = "1")]
@@ -105,6 +107,7 @@ pub struct BeginAuthHandshakeResponse {
     descriptor_pool = "crate::DESCRIPTORS"
 )]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct CompleteAuthHandshakeRequest {
     #[prost(bytes = "bytes", tag = "1")]
     pub challenge: ::prost::bytes::Bytes,
@@ -135,6 +138,7 @@ pub struct CompleteAuthHandshakeResponse {
     descriptor_pool = "crate::DESCRIPTORS"
 )]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct UploadTelemetryRequest {
     /// An encoded fleet.v1.TelemetryBatch, at most 1 MiB.
     #[prost(bytes = "bytes", tag = "1")]
@@ -170,6 +174,7 @@ pub struct UploadTelemetryResponse {
     descriptor_pool = "crate::DESCRIPTORS"
 )]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct UploadEventsRequest {
     /// An encoded fleet.v1.EventBatch, at most 1 MiB.
     #[prost(bytes = "bytes", tag = "1")]
@@ -315,6 +320,7 @@ pub struct ControlGoaway {
     descriptor_pool = "crate::DESCRIPTORS"
 )]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct ControlCommand {
     #[prost(string, tag = "1")]
     pub command_id: ::prost::alloc::string::String,
@@ -340,6 +346,7 @@ pub struct ControlCommand {
     descriptor_pool = "crate::DESCRIPTORS"
 )]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
 pub struct ControlAck {
     #[prost(string, tag = "1")]
     pub command_id: ::prost::alloc::string::String,
@@ -878,8 +885,16 @@ impl ::core::fmt::Debug for RegisterRequest {
             .field("identity_pubkey", &self.identity_pubkey)
             .field("miner_signing_pubkey", &self.miner_signing_pubkey)
             .field("sealing_pubkey", &self.sealing_pubkey)
-            .field("identity_proof", &self.identity_proof)
-            .field("miner_signing_proof", &self.miner_signing_proof)
+            .finish_non_exhaustive()
+    }
+}
+impl ::core::fmt::Debug for RegisterResponse {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("RegisterResponse")
+            .field("agent_id", &self.agent_id)
+            .field("enrollment_status", &self.enrollment_status)
+            .field("identity_fingerprint", &self.identity_fingerprint)
+            .field("org_manifest", &self.org_manifest)
             .finish_non_exhaustive()
     }
 }
@@ -887,14 +902,65 @@ impl ::core::fmt::Debug for BeginAuthHandshakeRequest {
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
         f.debug_struct("BeginAuthHandshakeRequest")
             .field("identity_pubkey", &self.identity_pubkey)
-            .field("client_nonce", &self.client_nonce)
             .finish_non_exhaustive()
+    }
+}
+impl ::core::fmt::Debug for BeginAuthHandshakeResponse {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("BeginAuthHandshakeResponse")
+            .field("expires_at", &self.expires_at)
+            .field("server_time", &self.server_time)
+            .field("org_manifest", &self.org_manifest)
+            .field("agent_certificate", &self.agent_certificate)
+            .field("last_sequence", &self.last_sequence)
+            .finish_non_exhaustive()
+    }
+}
+impl ::core::fmt::Debug for CompleteAuthHandshakeRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("CompleteAuthHandshakeRequest").finish_non_exhaustive()
     }
 }
 impl ::core::fmt::Debug for CompleteAuthHandshakeResponse {
     fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
         f.debug_struct("CompleteAuthHandshakeResponse")
             .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+impl ::core::fmt::Debug for UploadTelemetryRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("UploadTelemetryRequest")
+            .field("captured_at", &self.captured_at)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+impl ::core::fmt::Debug for UploadEventsRequest {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("UploadEventsRequest")
+            .field("captured_at", &self.captured_at)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+impl ::core::fmt::Debug for ControlCommand {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ControlCommand")
+            .field("command_id", &self.command_id)
+            .field("actor", &self.actor)
+            .field("sequence", &self.sequence)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+impl ::core::fmt::Debug for ControlAck {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        f.debug_struct("ControlAck")
+            .field("command_id", &self.command_id)
+            .field("succeeded", &self.succeeded)
+            .field("error_message", &self.error_message)
+            .field("code", &self.code)
             .finish_non_exhaustive()
     }
 }

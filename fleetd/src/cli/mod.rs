@@ -78,6 +78,7 @@ pub struct Logging {
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>, logging: impl FnOnce(Logging)) -> ExitCode {
     fleet_agent::cli::no_core_dumps();
+    fleet_agent::cli::terse_panics();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

@@ -119,7 +119,11 @@ impl Bench {
     pub async fn start_with_tls(mode: Mode) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut config = config(directory.path(), mode);
-        config.tls = Some(TlsFiles { certificate: tls_file("server.pem"), key: tls_file("server.key") });
+        config.tls = Some(TlsFiles {
+            certificate: tls_file("server.pem"),
+            key: tls_file("server.key"),
+            clients: None,
+        });
         let mut bench = Self::with(config, directory).await;
         let server = format!("https://{}", bench.address).parse().unwrap();
         bench.channel = Channel::new(server, Some(trusting("ca.pem", b"h2")));
