@@ -26,6 +26,8 @@
 //! * A session and an api_key of an operator act for one organization, and end with its owner's
 //!   membership, by the database's own constraints.
 //! * No secret is stored: of codes, keys and tokens there are hashes.
+//! * Five minutes of a device are rolled up in the transaction that stores the samples, so a history
+//!   that is read from roll-ups is that of the samples.
 //! * The database's file is readable by its owner only.
 //!
 //! # Features
@@ -53,11 +55,13 @@ mod expire;
 #[cfg(feature = "fault-injection")]
 mod faults;
 mod guard;
+mod history;
 mod members;
 mod migration;
 mod open;
 mod organizations;
 mod restore;
+mod retention;
 mod sample;
 mod server;
 mod setup;
@@ -80,6 +84,7 @@ pub use error::{DecodeError, UnsupportedValue};
 #[cfg(feature = "fault-injection")]
 pub use faults::{Fault, Faults};
 pub use guard::{Guard, GuardError};
+pub use history::{DevicePoint, FleetPoint, HistorySource, MAX_STEPS, ROLL_UP, Spread, Steps, StepsError};
 pub use members::{Account, AddMemberError, Membership};
 pub use open::OpenError;
 pub use organizations::CreateOrganizationError;

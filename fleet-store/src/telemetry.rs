@@ -1,4 +1,4 @@
-//! Reading telemetry, and forgetting it.
+//! Reading telemetry.
 
 use fleet_core::endpoint::Endpoint;
 use fleet_core::id::{AgentId, DeviceId, OrgId};
@@ -102,23 +102,6 @@ impl Store {
         let newest = found.order_by_desc(event::Column::Id).limit(u64::from(limit.min(MAX_ROWS)));
         let rows = newest.all(&self.reader()).await.map_err(backend)?;
         rows.into_iter().map(|row| status_change(&row)).collect()
-    }
-
-    /// Deletes samples taken before `before` from the history, at most `limit`; how many. The
-    /// newest sample of each device stays.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the backend fails.
-    pub async fn prune_telemetry(&self, before: UnixMillis, limit: u32) -> Result<u64, StoreError> {
-        let tx = self.write().await?;
-        let statement = self.sql(
-            "DELETE FROM telemetry WHERE id IN
-             (SELECT id FROM telemetry WHERE taken_at < $1 ORDER BY taken_at LIMIT $2)",
-            [before.value().into(), i64::from(limit).into()],
-        );
-        let deleted = tx.execute_raw(statement).await.map_err(backend)?;
-        tx.commit().await.map_err(backend)?;
-        Ok(deleted.rows_affected())
     }
 }
 

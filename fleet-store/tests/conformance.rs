@@ -57,6 +57,14 @@ suite! {
         a_large_batch_is_stored
         the_history_is_pruned_and_the_latest_stays
         nothing_is_stored_after_a_revocation;
+    history:
+        histories_are_those_of_the_samples
+        the_fleets_sum_does_not_depend_on_how_often_miners_report
+        a_history_is_the_organizations_and_outlives_the_owner
+        readings_from_before_are_rolled_up_by_the_upgrade
+        roll_ups_outlive_readings_and_are_forgotten_in_batches
+        events_are_forgotten_and_none_is_of_the_future
+        sweeps_beside_each_other_and_uploads_all_end;
     devices:
         a_discovery_makes_a_device_and_claims_nothing
         an_owned_device_is_described_by_its_owner

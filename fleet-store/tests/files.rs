@@ -139,6 +139,7 @@ fn futures_can_be_sent_between_threads() {
         user_record: fleet_store::UserRecord,
         session: fleet_store::UserSessionRecord,
         key: fleet_store::UserApiKeyRecord,
+        steps: fleet_store::Steps,
     ) {
         spawnable(Store::open("sqlite::memory:"));
         spawnable(store.close());
@@ -183,6 +184,10 @@ fn futures_can_be_sent_between_threads() {
         spawnable(store.history(org, device, now, now, 1));
         spawnable(store.status_changes(org, None, None, 1));
         spawnable(store.prune_telemetry(now, 1));
+        spawnable(store.prune_roll_ups(now, 1));
+        spawnable(store.prune_events(now, 1));
+        spawnable(store.device_history(org, device, steps));
+        spawnable(store.fleet_history(org, None, steps));
         spawnable(store.expire(now));
         spawnable(store.activity(org, None, 1));
         spawnable(store.log(entry));

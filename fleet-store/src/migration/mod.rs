@@ -5,6 +5,7 @@
 
 mod m0001_initial;
 mod m0002_organizations;
+mod m0003_history;
 
 use sea_orm_migration::async_trait::async_trait;
 use sea_orm_migration::sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement};
@@ -18,7 +19,7 @@ pub(crate) struct Migrator;
 #[async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_initial::Step), Box::new(m0002_organizations::Step)]
+        vec![Box::new(m0001_initial::Step), Box::new(m0002_organizations::Step), Box::new(m0003_history::Step)]
     }
 }
 

@@ -225,7 +225,8 @@ async fn keep_changes(
             org_id: Set(admitted.org_id),
             agent_id: Set(admitted.agent_id),
             device_id: Set(found.id),
-            happened_at: Set(event.at.value()),
+            // One that is of the future would be kept until then.
+            happened_at: Set(Ord::min(event.at.value(), received_at)),
             kind: Set("status_changed".to_owned()),
             from_status: Set(from.and_then(status_word).map(str::to_owned)),
             to_status: Set(Some(to.to_owned())),

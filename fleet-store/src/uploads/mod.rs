@@ -6,6 +6,7 @@
 
 mod events;
 mod resolve;
+mod rollup;
 mod telemetry;
 
 use fleet_core::id::AgentId;

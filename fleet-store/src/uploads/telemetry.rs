@@ -7,6 +7,7 @@ use fleet_core::telemetry::Sample;
 use sea_orm::Iterable as _;
 use sea_orm::sea_query::{Alias, Expr, ExprTrait as _, OnConflict};
 
+use super::rollup::RollUps;
 use super::{Stored, Upload, UploadKind, accepted, advance, count, duplicate, insert_all};
 use crate::entity::{telemetry, telemetry_latest};
 use crate::error::backend;
@@ -16,7 +17,9 @@ use crate::store::{Store, now_millis};
 use crate::transaction::Transaction;
 
 impl Store {
-    /// Stores the samples of one message, of devices that the agent owns; others are dropped.
+    /// Stores the samples of one message, of devices that the agent owns, and adds them to the
+    /// roll-ups; others are dropped. A sample that is older than what is kept is stored like any
+    /// other: the next sweep forgets it, and its roll-up stays for as long as roll-ups are kept.
     ///
     /// # Errors
     /// [`GuardError`]; nothing was stored then.
@@ -36,6 +39,7 @@ impl Store {
         let devices = self.resolve(&tx, &admitted, &endpoints, "FOR SHARE OF d").await?;
         let now = now_millis();
         let mut rows = Vec::with_capacity(samples.len());
+        let mut rollups = RollUps::default();
         // By device and in the order of devices; of one batch only the newest can be the latest.
         let mut newest: BTreeMap<i64, (i64, telemetry::ActiveModel)> = BTreeMap::new();
         for (sample, name) in samples.iter().zip(&names) {
@@ -54,10 +58,12 @@ impl Store {
             if newest.get(&device.id).is_none_or(|(held, _)| *held <= taken_at) {
                 newest.insert(device.id, (taken_at, row.clone()));
             }
+            rollups.add(&row);
             rows.push(row);
         }
         let stored = rows.len();
         insert_all(&tx, rows, None).await?;
+        rollups.store(&tx, upload.received_at.value(), now).await?;
         replace_latest(&tx, newest.into_values().map(|(_, row)| sample::latest(row)).collect()).await?;
         let captured_at = Some(upload.captured_at);
         advance(&tx, &admitted, UploadKind::Telemetry, upload.sequence, captured_at).await?;

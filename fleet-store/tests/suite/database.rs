@@ -233,9 +233,12 @@ pub async fn stores_opened_together_migrate_once(on: &Databases) {
     for opened in tasks.join_all().await {
         opened.unwrap();
     }
-    let raw = empty.raw().await;
-    assert_eq!(count(&raw, "seaql_migrations").await, 2);
+    let (raw, alone) = (empty.raw().await, on.empty().await);
+    Store::open(&alone.url).await.unwrap().close().await;
+    let raw_alone = alone.raw().await;
+    assert_eq!(count(&raw, "seaql_migrations").await, count(&raw_alone, "seaql_migrations").await);
     raw.close().await.unwrap();
+    raw_alone.close().await.unwrap();
 }
 
 pub async fn a_newer_schema_is_refused(on: &Databases) {

@@ -273,6 +273,8 @@ pub enum Write {
     Pair,
     Unpair,
     PruneTelemetry,
+    PruneRollUps,
+    PruneEvents,
     Expire,
     Restored,
 }
@@ -318,6 +320,8 @@ pub const WRITES: &[Write] = &[
     Write::Pair,
     Write::Unpair,
     Write::PruneTelemetry,
+    Write::PruneRollUps,
+    Write::PruneEvents,
     Write::Expire,
     Write::Restored,
 ];
@@ -514,6 +518,26 @@ async fn operation_of(f: &Fixture, write: Write, name: &str, fault: Fault) -> Op
             let samples = rigs.iter().map(|rig| sample(rig, now)).collect();
             f.store.store_telemetry(&guard, f.upload(1), samples).await.unwrap();
             operation(move |store: Store| async move { store.prune_telemetry(later, 100).await })
+        }
+        Write::PruneRollUps => {
+            while f.store.prune_roll_ups(f.later(1_000_000), 100).await.unwrap() > 0 {}
+            let (_, guard, rigs) = owner(f, name, write, fault).await;
+            let samples = rigs.iter().map(|rig| sample(rig, now)).collect();
+            f.store.store_telemetry(&guard, f.upload(1), samples).await.unwrap();
+            let after = f.later(600);
+            operation(move |store: Store| async move { store.prune_roll_ups(after, 100).await })
+        }
+        Write::PruneEvents => {
+            while f.store.prune_events(f.later(1_000_000), 100).await.unwrap() > 0 {}
+            let (_, guard, rigs) = owner(f, name, write, fault).await;
+            let change = |rig: &fleet_core::endpoint::Endpoint| EventKind::StatusChanged {
+                endpoint: rig.clone(),
+                from: None,
+                to: MinerStatus::Idle,
+            };
+            let events = rigs.iter().map(|rig| Event { at: now, kind: change(rig) }).collect();
+            f.store.store_events(&guard, f.upload(2), events).await.unwrap();
+            operation(move |store: Store| async move { store.prune_events(later, 100).await })
         }
         Write::Expire => {
             let end = f.later(3600);

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod database;
 pub mod devices;
 pub mod faults;
+pub mod history;
 pub mod old_schema;
 pub mod operations;
 pub mod operators;
