@@ -26,7 +26,7 @@ use fleet_proto::client::{Channel, GatewayTransport};
 use fleet_proto::convert::timestamp;
 use fleet_proto::fleet::v1::{LoginRequest, OperatorServiceClient, SetUpRequest};
 use fleet_store::DatabaseUrl;
-use fleetd::config::{Config, DRAIN_TIMEOUT, Limits, LogFormat, Mode};
+use fleetd::config::{Config, DRAIN_TIMEOUT, Limits, LogFormat, Mode, Retention};
 use fleetd::server::Server;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -112,6 +112,7 @@ async fn start(directory: &Path) -> anyhow::Result<Server> {
         log_format: LogFormat::Human,
         limits: Limits::default(),
         drain_timeout: DRAIN_TIMEOUT,
+        retention: Retention::DEFAULT,
         ca_file: None,
         client: None,
         allow_insecure_transport: false,

@@ -115,6 +115,22 @@ impl fleet::TelemetryService for Telemetry {
     ) -> Result<fleet::ListReadingsResponse, Status> {
         Ok(fleet::ListReadingsResponse::default())
     }
+
+    async fn device_history(
+        &self,
+        _: Context,
+        _: fleet::DeviceHistoryRequest,
+    ) -> Result<fleet::DeviceHistoryResponse, Status> {
+        Ok(fleet::DeviceHistoryResponse::default())
+    }
+
+    async fn fleet_history(
+        &self,
+        _: Context,
+        _: fleet::FleetHistoryRequest,
+    ) -> Result<fleet::FleetHistoryResponse, Status> {
+        Ok(fleet::FleetHistoryResponse::default())
+    }
 }
 
 async fn start() -> SocketAddr {

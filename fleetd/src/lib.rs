@@ -4,5 +4,6 @@ pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod duration;
 pub mod operator;
 pub mod server;

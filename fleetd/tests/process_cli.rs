@@ -289,11 +289,28 @@ async fn devices(cli: &Cli<'_>, miner: &str) {
     assert_eq!(found.unwrap()["latest"]["status"], "MINER_STATUS_MINING");
     assert_eq!(cli.row("devices list --unpaired", miner).await, None);
 
-    cli.shows(&format!("devices history {miner}"), "TH/s", "mining").await;
-    let readings = cli.json("devices history", &format!("{miner} --limit 1")).await;
+    cli.shows(&format!("devices readings {miner}"), "TH/s", "mining").await;
+    let readings = cli.json("devices readings", &format!("{miner} --limit 1")).await;
     assert_eq!(readings["readings"].as_array().unwrap().len(), 1, "{readings:#}");
-    let ended = cli.run("devices history sn:nobody", &[]).await.expect(USAGE);
+    let ended = cli.run("devices readings sn:nobody", &[]).await.expect(USAGE);
     assert!(ended.err().contains("there is no device sn:nobody"), "{ended:#?}");
+
+    cli.shows(&format!("devices history {miner} --step 5m"), "TH/s", "100 %").await;
+    let history = cli.json("devices history", &format!("{miner} --since 1h --step 1s")).await;
+    assert_eq!(history["source"], "HISTORY_SOURCE_READINGS", "{history:#}");
+    assert!(history["points"][0]["hashrateHs"]["average"].as_f64().unwrap() > 1e12, "{history:#}");
+    let ended = cli.run(&format!("devices history {miner} --since 24"), &[]).await.expect(USAGE);
+    assert!(ended.err().contains("must be a number and s, m, h or d"), "{ended:#?}");
+    let ended = cli.run(&format!("devices history {miner} --since 90d --step 5m"), &[]).await.expect(USAGE);
+    assert!(ended.err().contains("at most 10000"), "{ended:#?}");
+    cli.shows("history --since 2h", "TH/s", "1").await;
+    let history = cli.json("history", &format!("--agent {AGENT}")).await;
+    let last = history["points"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&last["devicesReporting"], &last["devicesMining"]),
+        (&"1".into(), &"1".into()),
+        "{history:#}"
+    );
 
     let unpaired = cli.json("devices unpair", miner).await;
     assert_eq!(unpaired["unpairedDeviceIds"].as_array().unwrap().len(), 1);
@@ -348,7 +365,7 @@ async fn revoke(cli: &Cli<'_>, server: &Server, agent: &AgentHalf<'_>, mut runni
     assert!(row.contains("revoked") && !row.contains("online"), "{row}");
     let refused = gateway(server, &before).upload_heartbeat(heartbeat()).await;
     assert_eq!(refused.unwrap_err().code, Code::Unauthenticated);
-    let readings = async || cli.json("devices history", &format!("{miner} --limit 10000")).await;
+    let readings = async || cli.json("devices readings", &format!("{miner} --limit 10000")).await;
     let at_revocation = readings().await;
     assert!(cli.row("devices list --unpaired", miner).await.is_some(), "its devices have no owner");
     let warned = |line: &str| (line.contains("WARN") && line.contains("no session; trying on")).then_some(());

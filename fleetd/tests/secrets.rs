@@ -224,7 +224,6 @@ fn what_they_show_is_the_rest() {
     let upload = Upload { payload: SECRET.as_bytes().to_vec().into(), captured_at: at, sequence: 7 };
     let user = UserRecord {
         id: UserId::new(1).unwrap(),
-        org_id: OrgId::new(2).unwrap(),
         name: "alice".to_owned(),
         password_hash: SECRET.to_owned(),
         created_at: at,

@@ -979,6 +979,157 @@ impl Validate for crate::fleet::v1::ListReadingsResponse {
         Ok(())
     }
 }
+impl Validate for crate::fleet::v1::DeviceHistoryRequest {
+    fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
+        {
+            let value = &self.device_id;
+            path.field("device_id").integer((*value).into(), 1, 9007199254740991)?;
+        }
+        match &self.since {
+            Some(value) => {
+                path.field("since").timestamp(value)?;
+            }
+            None => {}
+        }
+        match &self.until {
+            Some(value) => {
+                path.field("until").timestamp(value)?;
+            }
+            None => {}
+        }
+        match &self.step {
+            Some(value) => {
+                path.field("step").duration(value, 1, 31622400)?;
+            }
+            None => {}
+        }
+        {
+            let value = &self.max_points;
+            path.field("max_points").integer((*value).into(), 0, 10000)?;
+        }
+        Ok(())
+    }
+}
+impl Validate for crate::fleet::v1::DeviceHistoryResponse {
+    fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
+        for (index, item) in self.points.iter().enumerate() {
+            let parent = path.field("points");
+            let at = parent.index(index);
+            item.validate_at(&at)?;
+        }
+        match &self.step {
+            Some(value) => {
+                path.field("step").duration(value, 1, 315576000000)?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
+impl Validate for crate::fleet::v1::DevicePoint {
+    fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
+        match &self.start {
+            Some(value) => {
+                path.field("start").timestamp(value)?;
+            }
+            None => {}
+        }
+        match &self.duration {
+            Some(value) => {
+                path.field("duration").duration(value, 1, 315576000000)?;
+            }
+            None => {}
+        }
+        match &self.hashrate_hs {
+            Some(value) => {
+                value.validate_at(&path.field("hashrate_hs"))?;
+            }
+            None => {}
+        }
+        match &self.power_w {
+            Some(value) => {
+                value.validate_at(&path.field("power_w"))?;
+            }
+            None => {}
+        }
+        match &self.temperature_c {
+            Some(value) => {
+                value.validate_at(&path.field("temperature_c"))?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
+impl Validate for crate::fleet::v1::Spread {
+    fn validate_at(&self, _: &Path<'_>) -> Result<(), Violation> {
+        Ok(())
+    }
+}
+impl Validate for crate::fleet::v1::FleetHistoryRequest {
+    fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
+        match &self.since {
+            Some(value) => {
+                path.field("since").timestamp(value)?;
+            }
+            None => {}
+        }
+        match &self.until {
+            Some(value) => {
+                path.field("until").timestamp(value)?;
+            }
+            None => {}
+        }
+        match &self.step {
+            Some(value) => {
+                path.field("step").duration(value, 1, 31622400)?;
+            }
+            None => {}
+        }
+        {
+            let value = &self.max_points;
+            path.field("max_points").integer((*value).into(), 0, 10000)?;
+        }
+        {
+            let value = &self.agent_id;
+            path.field("agent_id").integer((*value).into(), 0, 9007199254740991)?;
+        }
+        Ok(())
+    }
+}
+impl Validate for crate::fleet::v1::FleetHistoryResponse {
+    fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
+        for (index, item) in self.points.iter().enumerate() {
+            let parent = path.field("points");
+            let at = parent.index(index);
+            item.validate_at(&at)?;
+        }
+        match &self.step {
+            Some(value) => {
+                path.field("step").duration(value, 1, 315576000000)?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
+impl Validate for crate::fleet::v1::FleetPoint {
+    fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
+        match &self.start {
+            Some(value) => {
+                path.field("start").timestamp(value)?;
+            }
+            None => {}
+        }
+        match &self.duration {
+            Some(value) => {
+                path.field("duration").duration(value, 1, 315576000000)?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+}
 impl Validate for crate::fleet::v1::SetUpRequest {
     fn validate_at(&self, path: &Path<'_>) -> Result<(), Violation> {
         {
@@ -1590,6 +1741,41 @@ pub(crate) fn validate_by_name(name: &str, bytes: &[u8]) -> Result<(), Violation
         }
         "fleet.v1.ListReadingsResponse" => {
             <crate::fleet::v1::ListReadingsResponse as ::prost::Message>::decode(bytes)
+                .expect("protobuf")
+                .validate()
+        }
+        "fleet.v1.DeviceHistoryRequest" => {
+            <crate::fleet::v1::DeviceHistoryRequest as ::prost::Message>::decode(bytes)
+                .expect("protobuf")
+                .validate()
+        }
+        "fleet.v1.DeviceHistoryResponse" => {
+            <crate::fleet::v1::DeviceHistoryResponse as ::prost::Message>::decode(bytes)
+                .expect("protobuf")
+                .validate()
+        }
+        "fleet.v1.DevicePoint" => {
+            <crate::fleet::v1::DevicePoint as ::prost::Message>::decode(bytes)
+                .expect("protobuf")
+                .validate()
+        }
+        "fleet.v1.Spread" => {
+            <crate::fleet::v1::Spread as ::prost::Message>::decode(bytes)
+                .expect("protobuf")
+                .validate()
+        }
+        "fleet.v1.FleetHistoryRequest" => {
+            <crate::fleet::v1::FleetHistoryRequest as ::prost::Message>::decode(bytes)
+                .expect("protobuf")
+                .validate()
+        }
+        "fleet.v1.FleetHistoryResponse" => {
+            <crate::fleet::v1::FleetHistoryResponse as ::prost::Message>::decode(bytes)
+                .expect("protobuf")
+                .validate()
+        }
+        "fleet.v1.FleetPoint" => {
+            <crate::fleet::v1::FleetPoint as ::prost::Message>::decode(bytes)
                 .expect("protobuf")
                 .validate()
         }

@@ -492,6 +492,194 @@ pub struct ListReadingsResponse {
     #[prost(message, repeated, tag = "1")]
     pub readings: ::prost::alloc::vec::Vec<Sample>,
 }
+/// Steps begin at multiples of themselves since the epoch, and are answered whole: the first holds `since`, the last
+/// what is just before `until`.
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    message_name = "fleet.v1.DeviceHistoryRequest",
+    descriptor_pool = "crate::DESCRIPTORS"
+)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeviceHistoryRequest {
+    #[prost(int64, tag = "1")]
+    pub device_id: i64,
+    /// 24 hours before `until` if absent.
+    #[prost(message, optional, tag = "2")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// Now if absent.
+    #[prost(message, optional, tag = "3")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whole seconds. Below five minutes it is answered from readings, as long as all of the range is within the time
+    /// that these are kept; in every other case from roll-ups, in steps of the next multiple of five minutes. A step that
+    /// makes more than 10000 of the range is refused.
+    #[prost(message, optional, tag = "4")]
+    pub step: ::core::option::Option<::prost_types::Duration>,
+    /// Without `step`: the shortest usual step that makes no more of the range; 500 if 0, at most 10000.
+    #[prost(int32, tag = "5")]
+    pub max_points: i32,
+}
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    message_name = "fleet.v1.DeviceHistoryResponse",
+    descriptor_pool = "crate::DESCRIPTORS"
+)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeviceHistoryResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub points: ::prost::alloc::vec::Vec<DevicePoint>,
+    /// How long each step is.
+    #[prost(message, optional, tag = "2")]
+    pub step: ::core::option::Option<::prost_types::Duration>,
+    #[prost(enumeration = "HistorySource", tag = "3")]
+    pub source: i32,
+}
+/// One step of a device's history. What it never reported in it is absent, never zero.
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    message_name = "fleet.v1.DevicePoint",
+    descriptor_pool = "crate::DESCRIPTORS"
+)]
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct DevicePoint {
+    #[prost(message, optional, tag = "1")]
+    pub start: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "2")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+    /// Readings in it, at least 1.
+    #[prost(int64, tag = "3")]
+    pub samples: i64,
+    /// The share of the time, as far as it is known, in which it mined, 0 to 1.
+    #[prost(double, tag = "4")]
+    pub mining_share: f64,
+    /// The share in which it did not answer, 0 to 1.
+    #[prost(double, tag = "5")]
+    pub unreachable_share: f64,
+    /// H/s.
+    #[prost(message, optional, tag = "6")]
+    pub hashrate_hs: ::core::option::Option<Spread>,
+    /// W.
+    #[prost(message, optional, tag = "7")]
+    pub power_w: ::core::option::Option<Spread>,
+    /// The hottest sensor, °C.
+    #[prost(message, optional, tag = "8")]
+    pub temperature_c: ::core::option::Option<Spread>,
+    /// The least uptime that it reported, s: less than `duration` if it has restarted.
+    #[prost(int64, optional, tag = "9")]
+    pub min_uptime_s: ::core::option::Option<i64>,
+}
+/// Each five minutes of a step weigh the same in the average, however many readings they have.
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    message_name = "fleet.v1.Spread",
+    descriptor_pool = "crate::DESCRIPTORS"
+)]
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Spread {
+    #[prost(double, tag = "1")]
+    pub average: f64,
+    #[prost(double, tag = "2")]
+    pub min: f64,
+    #[prost(double, tag = "3")]
+    pub max: f64,
+}
+/// Steps as in DeviceHistoryRequest, from roll-ups.
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    message_name = "fleet.v1.FleetHistoryRequest",
+    descriptor_pool = "crate::DESCRIPTORS"
+)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetHistoryRequest {
+    /// 24 hours before `until` if absent.
+    #[prost(message, optional, tag = "1")]
+    pub since: ::core::option::Option<::prost_types::Timestamp>,
+    /// Now if absent. At most 31 days after `since`.
+    #[prost(message, optional, tag = "2")]
+    pub until: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whole seconds; five minutes, or the next multiple of that. A step that makes more than 10000 of the range is
+    /// refused.
+    #[prost(message, optional, tag = "3")]
+    pub step: ::core::option::Option<::prost_types::Duration>,
+    /// Without `step`: the shortest usual step that makes no more of the range; 500 if 0, at most 10000.
+    #[prost(int32, tag = "4")]
+    pub max_points: i32,
+    /// Only devices that this agent owns now; 0 for all, also those that nobody owns any more.
+    #[prost(int64, tag = "5")]
+    pub agent_id: i64,
+}
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    message_name = "fleet.v1.FleetHistoryResponse",
+    descriptor_pool = "crate::DESCRIPTORS"
+)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FleetHistoryResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub points: ::prost::alloc::vec::Vec<FleetPoint>,
+    /// How long each step is.
+    #[prost(message, optional, tag = "2")]
+    pub step: ::core::option::Option<::prost_types::Duration>,
+    #[prost(enumeration = "HistorySource", tag = "3")]
+    pub source: i32,
+}
+/// One step of the fleet's history. Five minutes in which a device did not report count nothing for it, those in which
+/// no device did are not counted at all.
+#[derive(::prost_reflect::ReflectMessage)]
+#[prost_reflect(
+    message_name = "fleet.v1.FleetPoint",
+    descriptor_pool = "crate::DESCRIPTORS"
+)]
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct FleetPoint {
+    #[prost(message, optional, tag = "1")]
+    pub start: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(message, optional, tag = "2")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+    /// The sum over devices of the average, H/s; absent if none reported one.
+    #[prost(double, optional, tag = "3")]
+    pub hashrate_hs: ::core::option::Option<f64>,
+    /// The sum over devices of the average, W; absent if none reported one.
+    #[prost(double, optional, tag = "4")]
+    pub power_w: ::core::option::Option<f64>,
+    /// Devices that reported in it.
+    #[prost(int64, tag = "5")]
+    pub devices_reporting: i64,
+    /// Devices that mined at some time in it.
+    #[prost(int64, tag = "6")]
+    pub devices_mining: i64,
+}
+/// What a history is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum HistorySource {
+    Unspecified = 0,
+    /// The readings themselves.
+    Readings = 1,
+    /// Roll-ups: five minutes of readings at a time.
+    RollUps = 2,
+}
+impl HistorySource {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "HISTORY_SOURCE_UNSPECIFIED",
+            Self::Readings => "HISTORY_SOURCE_READINGS",
+            Self::RollUps => "HISTORY_SOURCE_ROLL_UPS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "HISTORY_SOURCE_UNSPECIFIED" => Some(Self::Unspecified),
+            "HISTORY_SOURCE_READINGS" => Some(Self::Readings),
+            "HISTORY_SOURCE_ROLL_UPS" => Some(Self::RollUps),
+            _ => None,
+        }
+    }
+}
 /// Devices and who owns them. Every call needs an operator's credentials.
 #[cfg(feature = "server")]
 pub trait DeviceService: Send + Sync + 'static {
@@ -722,6 +910,24 @@ pub trait TelemetryService: Send + Sync + 'static {
     ) -> impl ::core::future::Future<
         Output = Result<ListReadingsResponse, crate::rpc::Status>,
     > + Send;
+    /// What a device did between two times, in steps: averages, least and greatest, oldest first. Steps in which it did
+    /// not report are left out.
+    fn device_history(
+        &self,
+        context: crate::rpc::Context,
+        request: DeviceHistoryRequest,
+    ) -> impl ::core::future::Future<
+        Output = Result<DeviceHistoryResponse, crate::rpc::Status>,
+    > + Send;
+    /// What all devices did together between two times, in steps: the sum over devices of each one's average, oldest
+    /// first. Steps in which none reported are left out.
+    fn fleet_history(
+        &self,
+        context: crate::rpc::Context,
+        request: FleetHistoryRequest,
+    ) -> impl ::core::future::Future<
+        Output = Result<FleetHistoryResponse, crate::rpc::Status>,
+    > + Send;
 }
 /// Serves an implementation of [`TelemetryService`].
 #[cfg(feature = "server")]
@@ -758,6 +964,18 @@ impl<T: TelemetryService> glue::Dispatcher for TelemetryServiceServer<T> {
                             spec_telemetry_service::TELEMETRY_SERVICE_LIST_READINGS,
                         )
                 }
+                "fleet.v1.TelemetryService/DeviceHistory" => {
+                    glue::MethodDescriptor::unary(false)
+                        .with_spec(
+                            spec_telemetry_service::TELEMETRY_SERVICE_DEVICE_HISTORY,
+                        )
+                }
+                "fleet.v1.TelemetryService/FleetHistory" => {
+                    glue::MethodDescriptor::unary(false)
+                        .with_spec(
+                            spec_telemetry_service::TELEMETRY_SERVICE_FLEET_HISTORY,
+                        )
+                }
                 _ => return None,
             },
         )
@@ -787,6 +1005,28 @@ impl<T: TelemetryService> glue::Dispatcher for TelemetryServiceServer<T> {
                     let request = glue::decode(&request.encoded()?, format, true)?;
                     let response = service
                         .list_readings(glue::context(context), request)
+                        .await
+                        .map_err(glue::error)?;
+                    glue::encode(response, format)
+                })
+            }
+            "fleet.v1.TelemetryService/DeviceHistory" => {
+                let service = ::std::sync::Arc::clone(&self.0);
+                Box::pin(async move {
+                    let request = glue::decode(&request.encoded()?, format, true)?;
+                    let response = service
+                        .device_history(glue::context(context), request)
+                        .await
+                        .map_err(glue::error)?;
+                    glue::encode(response, format)
+                })
+            }
+            "fleet.v1.TelemetryService/FleetHistory" => {
+                let service = ::std::sync::Arc::clone(&self.0);
+                Box::pin(async move {
+                    let request = glue::decode(&request.encoded()?, format, true)?;
+                    let response = service
+                        .fleet_history(glue::context(context), request)
                         .await
                         .map_err(glue::error)?;
                     glue::encode(response, format)
@@ -839,6 +1079,16 @@ mod spec_telemetry_service {
             glue::StreamType::Unary,
         )
         .with_idempotency_level(glue::IdempotencyLevel::NoSideEffects);
+    pub(super) const TELEMETRY_SERVICE_DEVICE_HISTORY: glue::Spec = glue::Spec::server(
+            "/fleet.v1.TelemetryService/DeviceHistory",
+            glue::StreamType::Unary,
+        )
+        .with_idempotency_level(glue::IdempotencyLevel::NoSideEffects);
+    pub(super) const TELEMETRY_SERVICE_FLEET_HISTORY: glue::Spec = glue::Spec::server(
+            "/fleet.v1.TelemetryService/FleetHistory",
+            glue::StreamType::Unary,
+        )
+        .with_idempotency_level(glue::IdempotencyLevel::NoSideEffects);
 }
 /// Calls `fleet.v1.TelemetryService`.
 #[cfg(feature = "client")]
@@ -875,11 +1125,39 @@ impl TelemetryServiceClient {
             .unary(spec_telemetry_service::TELEMETRY_SERVICE_LIST_READINGS, request)
             .await
     }
+    /// What a device did between two times, in steps: averages, least and greatest, oldest first. Steps in which it did
+    /// not report are left out.
+    ///
+    /// # Errors
+    /// [`Status`](crate::rpc::Status).
+    pub async fn device_history(
+        &self,
+        request: DeviceHistoryRequest,
+    ) -> Result<DeviceHistoryResponse, crate::rpc::Status> {
+        self.0
+            .unary(spec_telemetry_service::TELEMETRY_SERVICE_DEVICE_HISTORY, request)
+            .await
+    }
+    /// What all devices did together between two times, in steps: the sum over devices of each one's average, oldest
+    /// first. Steps in which none reported are left out.
+    ///
+    /// # Errors
+    /// [`Status`](crate::rpc::Status).
+    pub async fn fleet_history(
+        &self,
+        request: FleetHistoryRequest,
+    ) -> Result<FleetHistoryResponse, crate::rpc::Status> {
+        self.0
+            .unary(spec_telemetry_service::TELEMETRY_SERVICE_FLEET_HISTORY, request)
+            .await
+    }
 }
 /// Every procedure of the service, as `package.Service/Method`.
-pub const TELEMETRY_SERVICE_PROCEDURES: [&str; 2] = [
+pub const TELEMETRY_SERVICE_PROCEDURES: [&str; 4] = [
     "fleet.v1.TelemetryService/GetLatestReading",
     "fleet.v1.TelemetryService/ListReadings",
+    "fleet.v1.TelemetryService/DeviceHistory",
+    "fleet.v1.TelemetryService/FleetHistory",
 ];
 #[derive(::prost_reflect::ReflectMessage)]
 #[prost_reflect(

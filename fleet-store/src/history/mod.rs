@@ -222,7 +222,8 @@ mod tests {
             let steps = Steps::of_roll_ups(at(0), at(1), Duration::from_secs(step)).unwrap();
             assert_eq!(steps.step(), Duration::from_secs(expected), "{step}");
         }
-        assert_eq!(Steps::of_roll_ups(at(0), at(i64::MAX), Duration::MAX).unwrap().count(), 1);
+        let year_9999 = at(253_402_300_799_000);
+        assert_eq!(Steps::of_roll_ups(at(0), year_9999, Duration::MAX).unwrap().count(), 1);
     }
 
     #[test]

@@ -151,3 +151,33 @@ fn fleet_point(row: &QueryResult) -> Result<FleetPoint, StoreError> {
         mining: row.try_get("", "mining").map_err(backend)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whichever devices it is of, a history reads one run of rows for each.
+    #[tokio::test]
+    async fn a_device_is_read_by_its_key_through_a_range_of_time() {
+        let store = Store::open("sqlite::memory:").await.unwrap();
+        for (source, key) in [
+            (
+                HistorySource::RollUps,
+                "SEARCH b USING PRIMARY KEY (device_id=? AND start_at>? AND start_at<?)",
+            ),
+            (
+                HistorySource::Readings,
+                "SEARCH t USING INDEX telemetry_device_time (device_id=? AND taken_at>? AND taken_at<?)",
+            ),
+        ] {
+            for which in [ONE, OF_AGENT, ""] {
+                let sql = format!("EXPLAIN QUERY PLAN {}", parts(source, which));
+                let values = (0..if which.is_empty() { 4 } else { 5 }).map(|_| Value::from(1_i64));
+                let statement = Statement::from_sql_and_values(store.inner.backend, sql, values);
+                let rows = store.inner.reader.query_all_raw(statement).await.unwrap();
+                let plan: Vec<String> = rows.iter().map(|row| row.try_get("", "detail").unwrap()).collect();
+                assert!(plan.iter().any(|step| step == key), "{source:?} {which}: {plan:?}");
+            }
+        }
+    }
+}

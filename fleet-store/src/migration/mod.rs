@@ -19,7 +19,11 @@ pub(crate) struct Migrator;
 #[async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_initial::Step), Box::new(m0002_organizations::Step), Box::new(m0003_history::Step)]
+        vec![
+            Box::new(m0001_initial::Step),
+            Box::new(m0002_organizations::Step),
+            Box::new(m0003_history::Step),
+        ]
     }
 }
 

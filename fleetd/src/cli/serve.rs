@@ -67,6 +67,12 @@ pub(super) struct ServeArgs {
     /// How often each miner is read [default: 5s]
     #[arg(long, value_name = "SECONDS")]
     poll_interval: Option<String>,
+    /// For how long readings are kept, 1h to 366d [default: 7d]
+    #[arg(long, value_name = "TIME")]
+    keep_readings: Option<String>,
+    /// For how long roll-ups of readings, and events, are kept, 1d to 3660d [default: 90d]
+    #[arg(long, value_name = "TIME")]
+    keep_history: Option<String>,
     /// human or json [default: human]
     #[arg(id = "server_log_format", long = "log-format", value_name = "FORM")]
     log_format: Option<String>,
@@ -176,6 +182,8 @@ impl ServeArgs {
             ("scan", self.scan),
             ("proto-port", one(self.proto_port)),
             ("poll-interval", one(self.poll_interval)),
+            ("keep-readings", one(self.keep_readings)),
+            ("keep-history", one(self.keep_history)),
             ("log-format", one(self.log_format)),
             ("drain-timeout", one(self.drain_timeout)),
             ("ca-file", one(self.ca_file)),

@@ -32,7 +32,7 @@ const fn one(name: &'static str) -> Setting {
 }
 
 /// Every setting.
-pub const SETTINGS: [Setting; 35] = [
+pub const SETTINGS: [Setting; 37] = [
     one("mode"),
     Setting { name: "listen", kind: Kind::Many },
     one("metrics-listen"),
@@ -48,6 +48,8 @@ pub const SETTINGS: [Setting; 35] = [
     Setting { name: "scan", kind: Kind::Many },
     one("proto-port"),
     one("poll-interval"),
+    one("keep-readings"),
+    one("keep-history"),
     one("log-format"),
     one("unauthenticated-rate"),
     one("session-rate"),
@@ -74,7 +76,9 @@ pub const SETTINGS: [Setting; 35] = [
 pub(super) const AGENT_ONLY: [&str; 5] =
     ["ca-file", "client-cert", "client-key", "allow-insecure-transport", "health"];
 /// Settings that only a server uses.
-pub(super) const SERVER_ONLY: [&str; 24] = [
+pub(super) const SERVER_ONLY: [&str; 26] = [
+    "keep-readings",
+    "keep-history",
     "unauthenticated-rate",
     "session-rate",
     "begin-rate",

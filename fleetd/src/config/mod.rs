@@ -64,6 +64,22 @@ pub enum ClientAuth {
 /// How long open calls may go on when the server stops, unless configured otherwise.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long what is read of miners is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "the two ages")]
+pub struct Retention {
+    /// Readings, 1 hour to 1 year.
+    pub readings: Duration,
+    /// Roll-ups of readings, and events, 1 day to 10 years; not less than readings.
+    pub history: Duration,
+}
+
+impl Retention {
+    /// What is kept unless configured otherwise: readings for 7 days, roll-ups and events for 90.
+    pub const DEFAULT: Self =
+        Self { readings: Duration::from_secs(7 * 86_400), history: Duration::from_secs(90 * 86_400) };
+}
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "a caller must handle every form")]
@@ -97,6 +113,8 @@ pub struct Config {
     pub proto_port: Option<u16>,
     /// How often the agent half reads each miner.
     pub poll_interval: Duration,
+    /// How long readings, roll-ups and events are kept.
+    pub retention: Retention,
     /// How the log is written.
     pub log_format: LogFormat,
     /// What callers may take.

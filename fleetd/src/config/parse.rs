@@ -13,8 +13,10 @@ use fleet_agent::tls::ClientFiles;
 use fleet_store::DatabaseUrl;
 
 use super::layer::{self, AGENT_ONLY, Given, Layer, MINERS_ONLY, SERVER_ONLY};
-use super::{ClientAuth, ClientCa, Config, LogFormat, Mode, TlsFiles};
+use super::{ClientAuth, ClientCa, Config, LogFormat, Mode, Retention, TlsFiles};
 
+const HOUR_S: u64 = 3600;
+const DAY_S: u64 = 86_400;
 const DEFAULT_LISTEN: &str = "127.0.0.1:8420";
 
 /// What is wrong with the configuration, all of it.
@@ -198,6 +200,7 @@ impl Judge<'_> {
         let proto_port = self.parsed("proto-port", "must be a port, 1 to 65535").map(NonZeroU16::get);
         let poll_interval = self.seconds("poll-interval", 1, 600).unwrap_or(Duration::from_secs(5));
         let drain_timeout = self.seconds("drain-timeout", 0, 600).unwrap_or(super::DRAIN_TIMEOUT);
+        let retention = self.retention();
         let client =
             self.pair("client-cert", "client-key").map(|(certificate, key)| ClientFiles { certificate, key });
         let ca_file = self.path("ca-file");
@@ -222,6 +225,7 @@ impl Judge<'_> {
             scan,
             proto_port,
             poll_interval,
+            retention,
             log_format: log_format.unwrap_or(LogFormat::Human),
         })
     }
@@ -409,6 +413,30 @@ impl Judge<'_> {
             self.invalid(&given.source, error.to_string());
         }
         ranges
+    }
+
+    fn retention(&mut self) -> Retention {
+        let Retention { readings, history } = Retention::DEFAULT;
+        let year = 366 * DAY_S;
+        let readings = self.age("keep-readings", readings, (HOUR_S, year), "1h to 366d, for example 7d");
+        let history = self.age("keep-history", history, (DAY_S, 10 * year), "1d to 3660d, for example 90d");
+        if history < readings {
+            let given = self.given.get("keep-history").or_else(|| self.given.get("keep-readings"));
+            let source = given.map_or_else(String::new, |given| given.source.clone());
+            self.invalid(&source, "readings must not be kept for longer than the history of them");
+        }
+        Retention { readings, history }
+    }
+
+    fn age(&mut self, name: &str, default: Duration, (least, most): (u64, u64), expected: &str) -> Duration {
+        let Some((value, given)) = self.one(name) else { return default };
+        let age = crate::duration::parse(value).filter(|age| (least..=most).contains(&age.as_secs()));
+        if let Some(age) = age {
+            return age;
+        }
+        let source = given.source.clone();
+        self.invalid(&source, format!("must be {expected}"));
+        default
     }
 
     /// Whole seconds, with or without an `s`.
@@ -610,6 +638,35 @@ mod tests {
         {
             let errors = timeout(name, value).unwrap_err().to_string();
             assert!(errors.contains(&format!("--{name}: must be whole seconds")), "{errors}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_read_and_bounded() {
+        let kept =
+            |pairs: &[(&'static str, &str)]| load(arguments(pairs), variables(&[])).map(|c| c.retention);
+        let days = |days: u64| Duration::from_secs(days * DAY_S);
+        assert_eq!(kept(&[]).unwrap(), Retention { readings: days(7), history: days(90) });
+        let given = kept(&[("keep-readings", "36h"), ("keep-history", "2d")]).unwrap();
+        assert_eq!(given, Retention { readings: Duration::from_secs(36 * HOUR_S), history: days(2) });
+        let edges = kept(&[("keep-readings", "366d"), ("keep-history", "3660d")]).unwrap();
+        assert_eq!(edges, Retention { readings: days(366), history: days(3660) });
+        assert!(kept(&[("keep-readings", "1h"), ("keep-history", "1d")]).is_ok());
+        for (name, value) in [
+            ("keep-readings", "59m"),
+            ("keep-readings", "367d"),
+            ("keep-readings", "7"),
+            ("keep-readings", ""),
+            ("keep-history", "23h"),
+            ("keep-history", "3661d"),
+            ("keep-history", "-1d"),
+        ] {
+            let text = kept(&[(name, value)]).unwrap_err().to_string();
+            assert!(text.contains(&format!("--{name}: must be 1")), "{text}");
+        }
+        for pairs in [&[("keep-history", "6d")][..], &[("keep-readings", "91d")]] {
+            let text = kept(pairs).unwrap_err().to_string();
+            assert!(text.contains(&format!("--{}: readings must not be kept", pairs[0].0)), "{text}");
         }
     }
 

@@ -33,7 +33,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use crate::cli::report;
-use crate::config::{Config, Limits, LogFormat, Mode};
+use crate::config::{Config, Limits, LogFormat, Mode, Retention};
 use crate::operator::device_table;
 use crate::server::{Server, StartError};
 use agent::AgentProcess;
@@ -198,6 +198,7 @@ async fn start(listen: SocketAddr, directory: &Path) -> Result<Server, DemoError
         scan: Vec::new(),
         proto_port: None,
         poll_interval: Duration::from_secs(5),
+        retention: Retention::DEFAULT,
         log_format: LogFormat::Human,
         limits: Limits::default(),
         ca_file: None,

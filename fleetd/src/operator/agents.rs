@@ -56,21 +56,9 @@ pub struct CodeArgs {
 }
 
 fn parse_ttl(text: &str) -> Result<Duration, String> {
-    let unit = |text: &str| match text {
-        "s" => Some(1),
-        "m" | "min" => Some(60),
-        "h" => Some(3600),
-        "d" => Some(86_400),
-        _ => None,
-    };
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, rest) = text.split_at(split);
-    let seconds =
-        number.parse::<u64>().ok().zip(unit(rest)).and_then(|(number, unit)| number.checked_mul(unit));
-    seconds
-        .filter(|seconds| (60..=604_800).contains(seconds))
-        .map(Duration::from_secs)
-        .ok_or_else(|| "must be 1m to 7d, for example 30m, 12h or 2d".to_owned())
+    let is_allowed = |ttl: &Duration| (60..=604_800).contains(&ttl.as_secs());
+    let ttl = crate::duration::parse(text).filter(is_allowed);
+    ttl.ok_or_else(|| "must be 1m to 7d, for example 30m, 12h or 2d".to_owned())
 }
 
 impl CodeArgs {

@@ -8,7 +8,7 @@ use fleet_proto::fleet::v1::{
 
 use super::client::Client;
 use super::table::{self, Table};
-use super::{Common, OperatorError, age, agents, is_news, say, say_json, say_table, word};
+use super::{Common, OperatorError, age, agents, history, is_news, say, say_json, say_table, word};
 
 /// `fleetd devices`.
 #[derive(Debug, Clone, Subcommand)]
@@ -19,8 +19,10 @@ pub enum DevicesCommand {
     Pair(PairArgs),
     /// Take devices from their owner
     Unpair(UnpairArgs),
+    /// Show what a device did over time: averages in steps
+    History(history::DeviceArgs),
     /// Show the readings of a device, newest first
-    History(HistoryArgs),
+    Readings(ReadingsArgs),
 }
 
 impl DevicesCommand {
@@ -30,6 +32,7 @@ impl DevicesCommand {
             Self::Pair(args) => args.run().await,
             Self::Unpair(args) => args.run().await,
             Self::History(args) => args.run().await,
+            Self::Readings(args) => args.run().await,
         }
     }
 }
@@ -132,6 +135,12 @@ async fn device_ids(client: &Client, texts: &[String]) -> Result<Vec<i64>, Opera
     texts.iter().map(find).collect()
 }
 
+/// The id of one device, as above.
+pub(super) async fn device_id(client: &Client, text: &String) -> Result<i64, OperatorError> {
+    let ids = device_ids(client, std::slice::from_ref(text)).await?;
+    Ok(ids.first().copied().unwrap_or_default())
+}
+
 /// `fleetd devices pair`.
 #[derive(Debug, Clone, Args)]
 pub struct PairArgs {
@@ -189,9 +198,9 @@ impl UnpairArgs {
     }
 }
 
-/// `fleetd devices history`.
+/// `fleetd devices readings`.
 #[derive(Debug, Clone, Args)]
-pub struct HistoryArgs {
+pub struct ReadingsArgs {
     #[command(flatten)]
     common: Common,
     /// The device, by endpoint (mac:..., sn:...) or id
@@ -201,11 +210,10 @@ pub struct HistoryArgs {
     limit: i32,
 }
 
-impl HistoryArgs {
+impl ReadingsArgs {
     async fn run(self) -> Result<(), OperatorError> {
         let client = self.common.connect.signed_in()?;
-        let ids = device_ids(&client, std::slice::from_ref(&self.device)).await?;
-        let device_id = ids.first().copied().unwrap_or_default();
+        let device_id = device_id(&client, &self.device).await?;
         let request = ListReadingsRequest { device_id, limit: self.limit, since: None, until: None };
         let answer = client.telemetry().list_readings(request).await?;
         if self.common.json {

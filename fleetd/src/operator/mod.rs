@@ -7,6 +7,7 @@ mod agents;
 mod api_keys;
 mod client;
 mod devices;
+mod history;
 pub mod session;
 pub mod table;
 
@@ -43,6 +44,8 @@ pub enum OperatorCommand {
     /// List, pair and unpair devices
     #[command(subcommand)]
     Devices(devices::DevicesCommand),
+    /// Show what all devices together did over time: sums of averages in steps
+    History(history::FleetArgs),
     /// Make, list and revoke api_keys for scripts
     #[command(subcommand)]
     ApiKeys(api_keys::ApiKeysCommand),
@@ -74,6 +77,7 @@ impl OperatorCommand {
             Self::Passwd(args) => args.run().await,
             Self::Agents(command) => command.run().await,
             Self::Devices(command) => command.run().await,
+            Self::History(args) => args.run().await,
             Self::ApiKeys(command) => command.run().await,
             Self::Activity(args) => args.run().await,
         }

@@ -52,6 +52,7 @@ impl Table {
 pub fn hashrate(hs: Option<f64>) -> String {
     hs.map_or_else(dash, |hs| {
         let (value, unit) = match hs {
+            hs if hs >= 1e18 => (hs / 1e18, "EH/s"),
             hs if hs >= 1e15 => (hs / 1e15, "PH/s"),
             hs if hs >= 1e12 => (hs / 1e12, "TH/s"),
             hs if hs >= 1e9 => (hs / 1e9, "GH/s"),
@@ -62,10 +63,14 @@ pub fn hashrate(hs: Option<f64>) -> String {
     })
 }
 
-/// Power in W.
+/// Power as people say it: `3310 W`, and of many miners `340.0 kW`, `3.40 MW`.
 #[must_use]
 pub fn power(watts: Option<f64>) -> String {
-    watts.map_or_else(dash, |watts| format!("{watts:.0} W"))
+    watts.map_or_else(dash, |watts| match watts {
+        watts if watts >= 1e6 => format!("{:.2} MW", watts / 1e6),
+        watts if watts >= 1e5 => format!("{:.1} kW", watts / 1e3),
+        watts => format!("{watts:.0} W"),
+    })
 }
 
 /// Temperature in °C.
@@ -115,6 +120,7 @@ mod tests {
         assert_eq!(hashrate(Some(1.124e14)), "112.4 TH/s");
         assert_eq!(hashrate(Some(1.2e15)), "1.2 PH/s");
         assert_eq!(power(Some(3310.4)), "3310 W");
+        assert_eq!((power(Some(3.4e5)), power(Some(3.4e6))), ("340.0 kW".to_owned(), "3.40 MW".to_owned()));
         assert_eq!(temperature(Some(71.25)), "71.2 °C");
         assert_eq!(hashrate(None), "–");
     }

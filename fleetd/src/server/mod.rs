@@ -13,6 +13,7 @@ pub(crate) mod lock;
 mod metrics;
 mod pages;
 mod passwords;
+mod retention;
 mod roots;
 mod services;
 mod set_up;
@@ -68,6 +69,8 @@ struct App {
     local: Option<local::LocalKeys>,
     /// How often the agent of an open stream is checked again.
     check_every: Duration,
+    /// How long readings, roll-ups and events are kept.
+    retention: crate::config::Retention,
     /// Whether there is an organization.
     founded: tokio::sync::watch::Sender<bool>,
 }

@@ -46,8 +46,6 @@ use crate::config::{Config, Mode};
 
 /// How often what has run out is cleared away.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// Raw readings are kept for so long.
-const KEEP_READINGS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// From one try of something that must work to the next.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the agent of an open stream is checked again, should another server have revoked it.
@@ -265,6 +263,7 @@ impl Server {
             reached,
             metrics,
             check_every: if config.database.is_shared() { CHECK_SHARED } else { CHECK_ALONE },
+            retention: config.retention,
             founded,
             local: local_keys,
             store,
@@ -300,6 +299,7 @@ impl Server {
             server.set_up_link = Some(format!("{scheme}://{host}/setup/{}", token.expose()));
         }
         server.spawn_sweep();
+        server.tasks.spawn(super::retention::forget(Arc::clone(&server.app), server.stop.clone()));
         if let Some(tls) = tls {
             server.tasks.spawn(tls.watch(server.stop.clone()));
         }
@@ -578,18 +578,6 @@ impl App {
         }
         if let Err(error) = self.store.expire(now).await {
             let _ = super::store_failed(error);
-        }
-        let before = now.saturating_sub(KEEP_READINGS);
-        // Each batch is a transaction of its own, so that uploads get in between.
-        loop {
-            match self.store.prune_telemetry(before, SWEEP_ROWS).await {
-                Ok(pruned) if pruned >= u64::from(SWEEP_ROWS) => {}
-                Ok(_) => return,
-                Err(error) => {
-                    let _ = super::store_failed(error);
-                    return;
-                }
-            }
         }
     }
 }

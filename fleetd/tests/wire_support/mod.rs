@@ -28,7 +28,7 @@ use fleet_proto::fleet::v1::{
 };
 use fleet_proto::rpc::Code;
 use fleet_store::DatabaseUrl;
-use fleetd::config::{Config, Limits, LogFormat, Mode, TlsFiles};
+use fleetd::config::{Config, Limits, LogFormat, Mode, Retention, TlsFiles};
 use fleetd::server::Server;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -59,6 +59,7 @@ pub fn config(directory: &Path, mode: Mode) -> Config {
         drain_timeout: fleetd::config::DRAIN_TIMEOUT,
         allow_insecure_transport: false,
         health: None,
+        retention: Retention::DEFAULT,
         log_format: LogFormat::Human,
     }
 }

@@ -4,6 +4,7 @@ mod admin;
 mod device;
 mod gateway;
 mod health;
+mod history;
 mod operator;
 mod telemetry;
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_core::id::{DeviceId, OrgId};
+use fleet_core::id::{AgentId, DeviceId, OrgId};
+use fleet_core::time::UnixMillis;
 use fleet_proto::convert::{millis, sample_to_message, timestamp};
 use fleet_proto::fleet::v1::{self as fleet, TelemetryService};
 use fleet_proto::rpc::{Code, Context, Status};
 
 use super::super::{App, auth, store_failed};
+use super::history::{self, Asked};
 use super::id;
 
 const DEFAULT_WINDOW: Duration = Duration::from_secs(24 * 3600);
@@ -23,12 +25,20 @@ impl Telemetry {
         let found = self.0.store.device(org, device).await.map_err(store_failed)?;
         found.map(|_| device).ok_or_else(|| Status::new(Code::NotFound, "no such device"))
     }
+
+    /// The day before now, or what is given of it.
+    fn range(
+        &self,
+        since: Option<&prost_types::Timestamp>,
+        until: Option<&prost_types::Timestamp>,
+    ) -> Result<(UnixMillis, UnixMillis), Status> {
+        let until = time("until", until)?.unwrap_or_else(|| self.0.clock.now());
+        let since = time("since", since)?.unwrap_or_else(|| until.saturating_sub(DEFAULT_WINDOW));
+        Ok((since, until))
+    }
 }
 
-fn time(
-    field: &str,
-    time: Option<&prost_types::Timestamp>,
-) -> Result<Option<fleet_core::time::UnixMillis>, Status> {
+fn time(field: &str, time: Option<&prost_types::Timestamp>) -> Result<Option<UnixMillis>, Status> {
     let parsed =
         time.map(|time| millis(time).map_err(|error| Status::invalid(format_args!("{field}: {error}"))));
     parsed.transpose()
@@ -59,9 +69,7 @@ impl TelemetryService for Telemetry {
     ) -> Result<fleet::ListReadingsResponse, Status> {
         let who = auth::operator(&context)?;
         let device = self.known(who.org_id, request.device_id).await?;
-        let until = time("until", request.until.as_ref())?.unwrap_or_else(|| self.0.clock.now());
-        let since =
-            time("since", request.since.as_ref())?.unwrap_or_else(|| until.saturating_sub(DEFAULT_WINDOW));
+        let (since, until) = self.range(request.since.as_ref(), request.until.as_ref())?;
         if since > until {
             return Err(Status::invalid("since: must not be after until"));
         }
@@ -72,5 +80,45 @@ impl TelemetryService for Telemetry {
         let found =
             self.0.store.history(who.org_id, device, since, until, limit).await.map_err(store_failed)?;
         Ok(fleet::ListReadingsResponse { readings: found.iter().map(sample_to_message).collect() })
+    }
+    async fn device_history(
+        &self,
+        context: Context,
+        request: fleet::DeviceHistoryRequest,
+    ) -> Result<fleet::DeviceHistoryResponse, Status> {
+        let who = auth::operator(&context)?;
+        let device = self.known(who.org_id, request.device_id).await?;
+        let range = self.range(request.since.as_ref(), request.until.as_ref())?;
+        let readings_since = self.0.clock.now().saturating_sub(self.0.retention.readings);
+        let asked = Asked::new(range, request.step.as_ref(), request.max_points)?;
+        let steps = asked.of_device(readings_since)?;
+        let found = self.0.store.device_history(who.org_id, device, steps).await.map_err(store_failed)?;
+        Ok(fleet::DeviceHistoryResponse {
+            points: found.into_iter().map(|point| history::device_point(point, &steps)).collect(),
+            step: Some(history::step(&steps)),
+            source: history::source(&steps),
+        })
+    }
+
+    async fn fleet_history(
+        &self,
+        context: Context,
+        request: fleet::FleetHistoryRequest,
+    ) -> Result<fleet::FleetHistoryResponse, Status> {
+        let who = auth::operator(&context)?;
+        let agent: Option<AgentId> =
+            (request.agent_id != 0).then(|| id("agent_id", request.agent_id)).transpose()?;
+        if let Some(agent) = agent {
+            let found = self.0.store.agent(who.org_id, agent).await.map_err(store_failed)?;
+            found.ok_or_else(|| Status::new(Code::NotFound, "no such agent"))?;
+        }
+        let range = self.range(request.since.as_ref(), request.until.as_ref())?;
+        let steps = Asked::new(range, request.step.as_ref(), request.max_points)?.of_fleet()?;
+        let found = self.0.store.fleet_history(who.org_id, agent, steps).await.map_err(store_failed)?;
+        Ok(fleet::FleetHistoryResponse {
+            points: found.into_iter().map(|point| history::fleet_point(point, &steps)).collect(),
+            step: Some(history::step(&steps)),
+            source: history::source(&steps),
+        })
     }
 }
