@@ -167,7 +167,7 @@ async fn the_fleet_is_the_sum_of_its_devices() {
         ..Default::default()
     };
     let fleet_history = async |request: &fleet::FleetHistoryRequest| {
-        let answer = bench.readings().fleet_history(request.clone()).await.unwrap();
+        let answer = bench.readings().fleet_history(*request).await.unwrap();
         assert_eq!((answer.source(), answer.step), (HistorySource::RollUps, seconds(300)));
         answer.points
     };
@@ -177,7 +177,7 @@ async fn the_fleet_is_the_sum_of_its_devices() {
     assert_eq!((all[0].devices_reporting, all[0].devices_mining), (2, 2));
     assert_eq!(all[0].start, Some(timestamp(start)));
 
-    let of_a = fleet::FleetHistoryRequest { agent_id: a.agent_id, ..request.clone() };
+    let of_a = fleet::FleetHistoryRequest { agent_id: a.agent_id, ..request };
     assert_eq!(fleet_history(&of_a).await[0].hashrate_hs, Some(100.0));
     let unpair = fleet::UnpairDevicesRequest { device_ids: vec![rig] };
     bench.devices().unpair_devices(unpair).await.unwrap();
