@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use fleet_agent::gateway::Upload;
 use fleet_agent::sim::{AntminerConfig, ProtoRigConfig};
-use fleet_core::id::{OrgId, UserId};
+use fleet_core::id::UserId;
 use fleet_core::time::UnixMillis;
 use fleet_store::{DatabaseUrl, UserRecord};
 
@@ -237,7 +237,7 @@ fn what_they_show_is_the_rest() {
         ),
         (
             format!("{user:?}"),
-            "UserRecord { id: UserId(1), org_id: OrgId(2), name: \"alice\", created_at: UnixMillis(1767225600000), .. }",
+            "UserRecord { id: UserId(1), name: \"alice\", created_at: UnixMillis(1767225600000), .. }",
         ),
         (format!("{url:?}"), "DatabaseUrl(postgres://fleet@db.example/fleet)"),
         (format!("{antminer:?}"), "AntminerConfig { mac: "),
