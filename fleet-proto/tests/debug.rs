@@ -123,9 +123,11 @@ fn a_message_with_a_secret_shows_the_rest_of_itself() {
         agentgateway::ControlCommand => "command_id, actor, sequence, expires_at",
         agentgateway::ControlAck => "command_id, succeeded, error_message, code",
         fleet::SetUpRequest => "organization, user_name",
-        fleet::LoginRequest => "user_name",
+        fleet::LoginRequest => "user_name, organization",
         fleet::LoginResponse => "expires_at",
         fleet::CreateApiKeyResponse => "info",
+        fleet::SelectOrganizationResponse => "expires_at, organization",
+        fleet::ChangePasswordRequest => "",
     };
     let all: BTreeMap<_, _> =
         pinned.iter().map(|(descriptor, shown, pin)| (descriptor.full_name(), (shown, pin))).collect();

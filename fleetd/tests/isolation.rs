@@ -221,6 +221,16 @@ fn asked(procedure: &str, own: &Side, other: &Side, it: &Values) -> Option<Vec<A
         ("fleet.v1.TelemetryService", "GetLatestReading" | "ListReadings") => {
             of_devices(&|id| json!({"deviceId": id}))
         }
+        ("fleet.v1.TelemetryService", "DeviceHistory") => {
+            let mut all = of_devices(&|id| json!({"deviceId": id}));
+            all.extend(of_devices(&|id| json!({"deviceId": id, "step": "10s"})));
+            all
+        }
+        ("fleet.v1.TelemetryService", "FleetHistory") => {
+            let mut all = of_agents(&|id| json!({"agentId": id}));
+            all.push((json!({}), Free));
+            all
+        }
         // Nothing of anybody is named or answered.
         ("grpc.health.v1.Health", "Check") => same(vec![
             json!({}),

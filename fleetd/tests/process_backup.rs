@@ -170,7 +170,6 @@ async fn comes_back(site: Site) {
     operator.reading_after(device, now()).await;
 
     server.process.kill().await;
-    let died = now();
 
     // Restored by hand: agents say what is missing, and come back once it is there.
     site.copy_by_hand("backup", "by-hand").await;
@@ -197,6 +196,11 @@ async fn comes_back(site: Site) {
     let by_hand = site.epoch("kept").await;
     assert!(by_hand > seen && ended.out().ends_with(&format!("epoch {by_hand}.")), "{by_hand} {ended:#?}");
     server.process.kill().await;
+    let kept = now();
+    let waiting = async || site.health().await?["telemetry"]["waiting"].as_u64();
+    let before = in_its_time("the agent says what waits", waiting).await;
+    let more = async || (waiting().await? > before).then_some(());
+    in_its_time("the agent keeps what it reads without a server", more).await;
 
     // Restored by the command.
     site.create_database("restored").await;
@@ -217,7 +221,7 @@ async fn comes_back(site: Site) {
     // The agent comes back by itself, with what it had to keep meanwhile, and nothing twice.
     let after = operator.reading_after(device, now()).await;
     let readings = operator.readings(device).await;
-    assert!(readings.iter().any(|taken| *taken > died && *taken < after), "{died:?} {readings:?}");
+    assert!(readings.iter().any(|taken| *taken > kept && *taken < after), "{kept:?} {after:?} {readings:?}");
     assert!(site.epoch("kept").await > by_hand);
     assert!(site.number("restored", last_sequence).await > sequence_before, "counters do not go back");
     assert!(agent.stderr().iter().all(|line| !line.contains("numbering anew")), "{:#?}", agent.stderr());

@@ -877,7 +877,7 @@ async fn every_procedure_is_refused_to_everybody_else() {
     let agent = bench.online("agent").await;
     let label = fleet::CreateApiKeyRequest { label: "script".to_owned(), ttl: None };
     let script = bench.operators().create_api_key(label).await.unwrap().api_key;
-    assert_eq!((agent_procedures().len(), operator_procedures().len()), (4, 20));
+    assert_eq!((agent_procedures().len(), operator_procedures().len()), (4, 22));
 
     let garbage = "x".repeat(43);
     let nobodys = [

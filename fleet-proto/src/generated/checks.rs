@@ -1019,7 +1019,7 @@ impl Validate for crate::fleet::v1::DeviceHistoryResponse {
         }
         match &self.step {
             Some(value) => {
-                path.field("step").duration(value, 1, 315576000000)?;
+                path.field("step").duration(value, 1, 9223372036)?;
             }
             None => {}
         }
@@ -1036,7 +1036,7 @@ impl Validate for crate::fleet::v1::DevicePoint {
         }
         match &self.duration {
             Some(value) => {
-                path.field("duration").duration(value, 1, 315576000000)?;
+                path.field("duration").duration(value, 1, 9223372036)?;
             }
             None => {}
         }
@@ -1106,7 +1106,7 @@ impl Validate for crate::fleet::v1::FleetHistoryResponse {
         }
         match &self.step {
             Some(value) => {
-                path.field("step").duration(value, 1, 315576000000)?;
+                path.field("step").duration(value, 1, 9223372036)?;
             }
             None => {}
         }
@@ -1123,7 +1123,7 @@ impl Validate for crate::fleet::v1::FleetPoint {
         }
         match &self.duration {
             Some(value) => {
-                path.field("duration").duration(value, 1, 315576000000)?;
+                path.field("duration").duration(value, 1, 9223372036)?;
             }
             None => {}
         }

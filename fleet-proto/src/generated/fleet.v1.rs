@@ -506,7 +506,7 @@ pub struct DeviceHistoryRequest {
     /// 24 hours before `until` if absent.
     #[prost(message, optional, tag = "2")]
     pub since: ::core::option::Option<::prost_types::Timestamp>,
-    /// Now if absent.
+    /// Now if absent. Before 2262-04-11T23:47:16Z.
     #[prost(message, optional, tag = "3")]
     pub until: ::core::option::Option<::prost_types::Timestamp>,
     /// Whole seconds. Below five minutes it is answered from readings, as long as all of the range is within the time

@@ -85,7 +85,7 @@ impl Store {
         let ends = [org.value(), steps.first, steps.end(), steps.step];
         let values = ends.into_iter().chain(of).map(Value::from);
         let statement = Statement::from_sql_and_values(self.inner.backend, sql, values);
-        self.inner.reader.query_all_raw(statement).await.map_err(backend)
+        self.reader().query_all_raw(statement).await.map_err(backend)
     }
 }
 

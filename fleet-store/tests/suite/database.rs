@@ -169,7 +169,7 @@ pub async fn every_table_says_when(on: &Databases) {
         tables.entry(table).or_default().push(column);
     }
     tables.retain(|table, _| !table.starts_with("sqlite_") && table != "seaql_migrations");
-    assert_eq!(tables.len(), 19, "{:?}", tables.keys());
+    assert_eq!(tables.len(), 20, "{:?}", tables.keys());
     for (table, columns) in tables {
         for column in ["created_at", "updated_at"] {
             assert!(columns.iter().any(|c| c == column), "{table}.{column} may be null or is missing");

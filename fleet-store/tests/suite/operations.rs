@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use fleet_core::store::{Query, ServerStore};
-use fleet_store::{AgentFilter, DeviceFilter, Store, UploadKind};
+use fleet_store::{AgentFilter, DeviceFilter, ROLL_UP, Steps, Store, UploadKind};
 
 use super::faults::WRITES;
 use crate::support::Databases;
@@ -70,6 +70,7 @@ async fn reads(f: &Fixture) -> Vec<(&'static str, Operation)> {
     f.commit(fleet_core::store::Changeset { enrollment: Some(put), ..Default::default() }).await.unwrap();
     let (org, agent, id, token, now) = (f.org, peer.id(), user.id, key.hash, f.now);
     let (start, end) = (at(1), f.later(10));
+    let steps = Steps::of_roll_ups(f.now, end, ROLL_UP).unwrap();
     macro_rules! read {
         ($name:literal, |$store:ident| $call:expr) => {
             ($name, operation(move |$store: Store| async move { $call.await.map(drop) }))
@@ -91,6 +92,8 @@ async fn reads(f: &Fixture) -> Vec<(&'static str, Operation)> {
         read!("export_snapshot", |s| s.export_snapshot()),
         read!("latest", |s| s.latest(org, device)),
         read!("history", |s| s.history(org, device, start, end, 10)),
+        read!("device_history", |s| s.device_history(org, device, steps)),
+        read!("fleet_history", |s| s.fleet_history(org, None, steps)),
         read!("status_changes", |s| s.status_changes(org, None, None, 10)),
         read!("user_by_name", |s| s.user_by_name("alice")),
         read!("user", |s| s.user(id)),

@@ -83,7 +83,14 @@ impl App {
         let org_id = OrgId::random(random).map_err(|error| self.refuse(error.into()))?;
         let user_id = UserId::random(random).map_err(|error| self.refuse(error.into()))?;
         let founding = Founding { org_id, name: organization, recovery: None, actor: Actor::System };
-        let founded = self.driver.found_organization(founding).await.map_err(|error| self.refuse(error))?;
+        let founded = match self.driver.found_organization(founding).await {
+            Ok(founded) => founded,
+            // Another set-up was first: the root is its organization's.
+            Err(_) if self.store.organization().await.map_err(store_failed)?.is_some() => {
+                return Err(already());
+            }
+            Err(error) => return Err(self.refuse(error)),
+        };
         let mut change: Changeset = founded.change().clone();
         let root = self.keys.roots.root(org_id).await.map_err(|error| self.refuse(error.into()))?;
         if let (Some(local), Some(root)) = (&self.local, root) {
@@ -97,9 +104,7 @@ impl App {
         let user = UserRecord { id: user_id, name, password_hash, created_at: now };
         match self.store.set_up(change, user).await {
             Ok(()) => {}
-            Err(SetUpError::AlreadySetUp) => {
-                return Err(Status::new(Code::FailedPrecondition, "this server is set up already"));
-            }
+            Err(SetUpError::AlreadySetUp) => return Err(already()),
             Err(SetUpError::Refused(error)) => return Err(self.refuse(refused(error))),
             Err(SetUpError::Store(error)) => return Err(store_failed(error)),
             Err(error) => {
@@ -122,6 +127,10 @@ impl App {
             let _ = store_failed(error);
         }
     }
+}
+
+fn already() -> Status {
+    Status::new(Code::FailedPrecondition, "this server is set up already")
 }
 
 fn refused(error: CommitError) -> ServerError {

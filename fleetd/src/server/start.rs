@@ -241,7 +241,6 @@ impl Server {
         let mut policy = Policy::default();
         policy.begin_interval =
             limits.begin_rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
-        let metrics = Metrics::new(clock.now());
         let reached = Arc::new(Reached::new(metrics.clone(), Arc::clone(&clock)));
         let sessions = Arc::new(Sessions::new(limits.session_rate, Arc::clone(&reached)));
         let driver =

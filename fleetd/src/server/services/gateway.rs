@@ -13,6 +13,7 @@ use fleet_proto::convert::{decode_events, decode_samples, required_millis, times
 use fleet_proto::rpc::{Broken, Code, Context, Incoming, Outgoing, Status};
 use fleet_store::{Guard, GuardError, Stored, Upload, UploadKind, UploadOutcome};
 use futures::{SinkExt, StreamExt};
+use tokio_util::sync::CancellationToken;
 
 use super::super::limits::{Limit, Shown};
 use super::super::streams::{End, Registered, StreamKind};
@@ -264,11 +265,16 @@ impl AgentGatewayService for Gateway {
         let agent = auth::agent(&context)?;
         let (sender, receiver) = futures::channel::mpsc::channel(16);
         let app = Arc::clone(&self.app);
+        let gone = CancellationToken::new();
+        let answers = gone.clone().drop_guard();
         tokio::spawn(async move {
-            let control = Control { gateway: Self { app }, agent, sender };
+            let control = Control { gateway: Self { app }, agent, sender, gone };
             control.run(requests).await;
         });
-        Ok(Box::pin(receiver))
+        // The guard is dropped with the answers: by their end, or because the caller is gone or out of time.
+        Ok(Box::pin(receiver.inspect(move |_| {
+            let _ = &answers;
+        })))
     }
 }
 
@@ -277,6 +283,8 @@ struct Control {
     gateway: Gateway,
     agent: AgentIdentity,
     sender: futures::channel::mpsc::Sender<Result<gateway::ControlStreamResponse, Status>>,
+    /// Nobody takes the answers any more.
+    gone: CancellationToken,
 }
 
 impl Control {
@@ -326,6 +334,7 @@ impl Control {
         let session_over = tokio::time::sleep(self.agent.expires_at.since(app.clock.now()));
         tokio::pin!(session_over);
         let mut check = checks(app.check_every);
+        let gone = self.gone.clone();
         loop {
             let request = tokio::select! {
                 biased;
@@ -337,11 +346,8 @@ impl Control {
                     self.goaway("the session is over").await?;
                     return Err(Status::unauthenticated());
                 }
+                () = gone.cancelled() => return Ok(()),
                 _ = check.tick() => {
-                    // The caller's own deadline is over.
-                    if self.sender.is_closed() {
-                        return Ok(());
-                    }
                     self.gateway.authenticate(&self.agent).await?;
                     continue;
                 }

@@ -14,6 +14,8 @@ const USUAL_S: [u64; 16] =
     [1, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400];
 const DAY_S: u64 = 86_400;
 const DEFAULT_POINTS: u32 = 500;
+/// No step is longer than this, which is what others hold a span of time in: 64 bits of nanoseconds.
+const LATEST_S: i64 = 9_223_372_036;
 /// The fleet's sum reads a roll-up for each device and five minutes of the range: a year of it would keep the database
 /// busy for minutes.
 pub(super) const LONGEST_OF_FLEET: Duration = Duration::from_secs(31 * DAY_S);
@@ -36,6 +38,9 @@ impl Asked {
     ) -> Result<Self, Status> {
         if since >= until {
             return Err(Status::invalid("since: must be before until"));
+        }
+        if until.value() / 1000 >= LATEST_S {
+            return Err(Status::invalid("until: must be before 2262-04-11T23:47:16Z"));
         }
         let step = step.map(|step| match (u64::try_from(step.seconds), step.nanos) {
             (Ok(seconds), 0) => Ok(Duration::from_secs(seconds)),
