@@ -12,7 +12,7 @@ pub trait Validate {
     /// # Errors
     /// The first [`Violation`], in the order of the fields.
     fn validate(&self) -> Result<(), Violation> {
-        self.validate_at(&Path { parent: None, step: Step::Root })
+        self.validate_at(&Path::ROOT)
     }
 
     /// As [`Validate::validate`], for a message at `path` within another.
@@ -128,6 +128,8 @@ impl fmt::Display for Range {
 
 /// What the generated checks call. Each gives a violation at this path if the value breaks its rule.
 impl<'a> Path<'a> {
+    pub(crate) const ROOT: Path<'static> = Path { parent: None, step: Step::Root };
+
     pub(crate) const fn field(&'a self, name: &'static str) -> Self {
         Self { parent: Some(self), step: Step::Field(name) }
     }

@@ -124,7 +124,7 @@ fn a_message_with_a_secret_shows_the_rest_of_itself() {
         agentgateway::ControlAck => "command_id, succeeded, error_message, code",
         fleet::SetUpRequest => "organization, user_name",
         fleet::LoginRequest => "user_name, organization",
-        fleet::LoginResponse => "expires_at",
+        fleet::LoginResponse => "expires_at, organization",
         fleet::CreateApiKeyResponse => "info",
         fleet::SelectOrganizationResponse => "expires_at, organization",
         fleet::ChangePasswordRequest => "",

@@ -1,5 +1,7 @@
 //! Samples as rows, and back.
 
+use core::ops::RangeInclusive;
+
 use fleet_core::endpoint::Endpoint;
 use fleet_core::telemetry::{BoardSample, MinerStatus, Sample};
 use fleet_core::time::UnixMillis;
@@ -9,6 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::decode::Columns;
 use crate::entity::{telemetry, telemetry_latest};
 use crate::error::{DecodeError, UnsupportedValue};
+
+/// H/s: a thousand times what all miners of the world together have.
+const HASHRATE_HS: RangeInclusive<f64> = 0.0..=1e24;
+const POWER_W: RangeInclusive<f64> = 0.0..=1e9;
+const EFFICIENCY_J_PER_TH: RangeInclusive<f64> = 0.0..=1e12;
+const TEMPERATURE_C: RangeInclusive<f64> = -273.15..=10_000.0;
 
 const STATUSES: [(MinerStatus, &str); 7] = [
     (MinerStatus::Mining, "mining"),
@@ -55,8 +63,8 @@ pub(crate) fn row(sample: &Sample, origin: Origin) -> Result<telemetry::ActiveMo
     let unsupported = |column| UnsupportedValue { table: "telemetry", column };
     let board = |board: &BoardSample| Board {
         index: board.index,
-        hashrate_hs: finite(board.hashrate_hs),
-        temperature_c: finite(board.temperature_c),
+        hashrate_hs: within(board.hashrate_hs, HASHRATE_HS),
+        temperature_c: within(board.temperature_c, TEMPERATURE_C),
         working_chips: board.working_chips,
     };
     let boards: Vec<Board> = sample.boards.iter().map(board).collect();
@@ -67,10 +75,10 @@ pub(crate) fn row(sample: &Sample, origin: Origin) -> Result<telemetry::ActiveMo
         agent_id: Set(origin.agent_id),
         taken_at: Set(sample.taken_at.value()),
         status: Set(status_word(sample.status).ok_or_else(|| unsupported("status"))?.to_owned()),
-        hashrate_hs: Set(finite(sample.hashrate_hs)),
-        power_w: Set(finite(sample.power_w)),
-        efficiency_j_per_th: Set(finite(sample.efficiency_j_per_th)),
-        temperature_c: Set(finite(sample.temperature_c)),
+        hashrate_hs: Set(within(sample.hashrate_hs, HASHRATE_HS)),
+        power_w: Set(within(sample.power_w, POWER_W)),
+        efficiency_j_per_th: Set(within(sample.efficiency_j_per_th, EFFICIENCY_J_PER_TH)),
+        temperature_c: Set(within(sample.temperature_c, TEMPERATURE_C)),
         fan_rpm: Set(serde_json::to_string(&sample.fan_rpm).map_err(|_| unsupported("fan_rpm"))?),
         boards: Set(serde_json::to_string(&boards).map_err(|_| unsupported("boards"))?),
         uptime_s: Set(uptime),
@@ -79,9 +87,9 @@ pub(crate) fn row(sample: &Sample, origin: Origin) -> Result<telemetry::ActiveMo
     })
 }
 
-/// A number that is none is no reading.
-fn finite(value: Option<f64>) -> Option<f64> {
-    value.filter(|value| value.is_finite())
+/// A number that is none, or that no miner can have, is no reading: sums over many must stay numbers.
+fn within(value: Option<f64>, possible: RangeInclusive<f64>) -> Option<f64> {
+    value.filter(|value| possible.contains(value))
 }
 
 /// The row of the newest sample, of its row in the history.
@@ -167,5 +175,16 @@ mod tests {
             assert_eq!(status_of(word), Some(status));
         }
         assert_eq!(status_of("Mining"), None);
+    }
+
+    #[test]
+    fn what_no_miner_can_have_is_no_reading() {
+        assert_eq!(within(Some(1.7e308), HASHRATE_HS), None);
+        assert_eq!(within(Some(f64::NAN), HASHRATE_HS), None);
+        assert_eq!(within(Some(-1.0), POWER_W), None);
+        assert_eq!(within(Some(-1.7e308), TEMPERATURE_C), None);
+        assert_eq!(within(Some(1e15), HASHRATE_HS), Some(1e15));
+        assert_eq!(within(Some(-40.0), TEMPERATURE_C), Some(-40.0));
+        assert_eq!(within(None, POWER_W), None);
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use fleet_core::telemetry::{Discovery, Event, EventKind};
 use fleet_core::time::Clock as _;
+use fleet_proto::agentadmin::v1 as admin;
 use fleet_proto::agentgateway::v1::{self as gateway};
 use fleet_proto::convert::{encode_events, timestamp};
 use fleet_proto::fleet::v1 as fleet;
@@ -23,7 +24,7 @@ use prost::Message as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use wire_support::{Bench, Online, Refused, eventually, http1, json, register, secret_keys, within};
+use wire_support::{Bench, Online, Refused, confirm, eventually, http1, json, register, secret_keys, within};
 
 const REGISTER: &str = "agentgateway.v1.AgentGatewayService/Register";
 const BEGIN: &str = "agentgateway.v1.AgentGatewayService/BeginAuthHandshake";
@@ -132,6 +133,42 @@ async fn every_kind_of_guess_counts_and_so_does_rubbish() {
     assert_eq!(http1(bench.address, "GET", "/healthz", &[], b"").await.status, 429);
     bench.advance(Duration::from_secs(1));
     assert_eq!(http1(bench.address, "GET", "/healthz", &[], b"").await.status, 200);
+}
+
+/// Register answers a repeat also to an agent that was revoked. That it is known does not make it welcome.
+#[tokio::test]
+async fn a_revoked_agents_repeats_count_and_a_waiting_ones_do_not() {
+    let rate = Some(Rate { per_second: 1, burst: 20 });
+    let bench = bench(Limits { unauthenticated_rate: rate, ..limits() }).await;
+    let (code, keys) = (bench.code().await, secret_keys(5));
+    let repeat = async || bench.gateway().register(register(&code.code, "agent", &keys)).await;
+    let registered = repeat().await.unwrap();
+    let fingerprint = registered.identity_fingerprint.parse().unwrap();
+    bench.admin().confirm_agent(confirm(registered.agent_id, &code, &fingerprint)).await.unwrap();
+    bench.advance(Duration::from_secs(60));
+    for _ in 0..40 {
+        repeat().await.unwrap();
+        bench.advance(Duration::from_secs(1));
+    }
+    bench.admin().revoke_agent(admin::RevokeAgentRequest { agent_id: registered.agent_id }).await.unwrap();
+    let mut answered = 0;
+    let refused = loop {
+        match repeat().await {
+            Ok(answer) => {
+                assert_eq!(answer.enrollment_status(), gateway::EnrollmentStatus::Revoked);
+                answered += 1;
+            }
+            Err(status) if status.message.contains("credentials") => break status,
+            // At most once a second.
+            Err(status) => {
+                assert_eq!(status.code, Code::ResourceExhausted, "{status:?}");
+                answered += 1;
+            }
+        }
+        assert!(answered <= 20, "its calls count");
+    };
+    assert_eq!(refused.code, Code::ResourceExhausted);
+    assert_eq!(answered, 20);
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ use fleet_proto::rpc::Code;
 use fleetd::config::Mode;
 use fleetd::server::host::{Host, HostError};
 use fleetd::server::{Server, StartError};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use wire_support::{Bench, PASSWORD, Refused, config, eventually, http1, login};
 use zeroize::Zeroizing;
 
@@ -140,6 +142,34 @@ async fn a_removal_ends_what_acts_for_the_organization_and_nothing_else() {
     let no = Refused::unauthenticated();
     bench.refused("a login of nobody's operator", &no, login_to(&bench, "alice", "")).await;
     host.close().await;
+}
+
+/// The guard looks at the headers; what is held back until later is judged by what holds then.
+#[tokio::test]
+async fn a_message_that_was_held_back_does_not_act_for_who_was_removed_meanwhile() {
+    let bench = Bench::start(Mode::Server).await;
+    create(&bench, "Beta Hash", "alice").await;
+    let beta = login_to(&bench, "alice", "Beta Hash").await.unwrap().session_token;
+    let mut held = TcpStream::connect(bench.address).await.unwrap();
+    let head = format!(
+        "POST /agentadmin.v1.AgentAdminService/CreateEnrollmentCode HTTP/1.1\r\nhost: fleet\r\n\
+         authorization: Bearer {beta}\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\
+         expect: 100-continue\r\nconnection: close\r\n\r\n"
+    );
+    held.write_all(head.as_bytes()).await.unwrap();
+    // The server asks for the body once the guard has let the call through.
+    let mut line = [0; 25];
+    held.read_exact(&mut line).await.unwrap();
+    assert_eq!(&line, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let host = host(&bench).await;
+    host.remove("beta hash", "alice").await.unwrap();
+    host.close().await;
+    let before = bench.dump().await;
+    held.write_all(b"{}").await.unwrap();
+    let mut answer = String::new();
+    held.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert_eq!(before.changes(&bench.dump().await), [""; 0]);
 }
 
 #[tokio::test]

@@ -95,7 +95,7 @@ impl Transport for Link {
 pub struct Door(Mutex<Option<Duration>>);
 
 impl Gate for Door {
-    fn admit(&self, _: Monotonic) -> Result<(), Duration> {
+    fn admit(&self, _: AgentId, _: Monotonic) -> Result<(), Duration> {
         self.0.lock().unwrap().map_or(Ok(()), Err)
     }
 }

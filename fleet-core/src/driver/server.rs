@@ -399,7 +399,7 @@ impl ServerDriver {
             let found = self.load(begin.query()).await?;
             let needs = begin.resolve(found, self.clock.now(), &self.policy, self.random.as_ref())?;
             if !core::mem::replace(&mut is_admitted, true) {
-                let admitted = self.gate.admit(self.clock.monotonic());
+                let admitted = self.gate.admit(needs.agent_id(), self.clock.monotonic());
                 admitted.map_err(|retry_after| AuthError::Busy { retry_after })?;
             }
             self.probe.reached(Point::ServerBeginDecided);

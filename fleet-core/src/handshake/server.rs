@@ -171,6 +171,12 @@ impl Begin {
 }
 
 impl NeedsServerSignature {
+    /// Whose handshake it is.
+    #[must_use]
+    pub const fn agent_id(&self) -> AgentId {
+        self.record.agent_id
+    }
+
     /// What the command key is to sign.
     #[must_use]
     pub fn to_sign(&self) -> Transcript {

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use fleet_core::endpoint::Endpoint;
 use fleet_core::telemetry::{BoardSample, Discovery, Event, EventKind, MinerStatus, Sample};
 use prost::Message as _;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 
 use super::{ConvertError, Problem, array, required_millis, timestamp};
 use crate::fleet::v1;
-use crate::validate::Validate;
+use crate::validate::{Path, Validate};
 
 impl From<MinerStatus> for v1::MinerStatus {
     fn from(status: MinerStatus) -> Self {
@@ -170,11 +171,27 @@ pub fn encode_events(events: &[Event]) -> Bytes {
     v1::EventBatch { events: events.iter().filter_map(event_to_message).collect() }.encode_to_vec().into()
 }
 
+/// The most items of a batch, as the rules of both have it.
+const MAX_ITEMS: u64 = 1000;
+
+/// Refuses a batch of too many items before they are decoded: two bytes on the wire are hundreds in memory.
+fn check_items(payload: &[u8], field: &'static str) -> Result<(), ConvertError> {
+    let bad = |error| ConvertError::new("payload", error);
+    let (mut rest, mut count) = (payload, 0);
+    while !rest.is_empty() {
+        let (tag, kind) = decode_key(&mut rest).map_err(bad)?;
+        count += usize::from(tag == 1);
+        skip_field(kind, tag, &mut rest, DecodeContext::default()).map_err(bad)?;
+    }
+    Ok(Path::ROOT.field(field).items(count, 0, MAX_ITEMS)?)
+}
+
 /// The samples in a payload of UploadTelemetry.
 ///
 /// # Errors
 /// [`ConvertError`] naming the field.
 pub fn decode_samples(payload: &[u8]) -> Result<Vec<Sample>, ConvertError> {
+    check_items(payload, "samples")?;
     let batch = v1::TelemetryBatch::decode(payload).map_err(|error| ConvertError::new("payload", error))?;
     batch.validate()?;
     let samples = batch.samples.iter().enumerate();
@@ -190,6 +207,7 @@ pub fn decode_samples(payload: &[u8]) -> Result<Vec<Sample>, ConvertError> {
 /// # Errors
 /// [`ConvertError`] naming the field.
 pub fn decode_events(payload: &[u8]) -> Result<Vec<Event>, ConvertError> {
+    check_items(payload, "events")?;
     let batch = v1::EventBatch::decode(payload).map_err(|error| ConvertError::new("payload", error))?;
     batch.validate()?;
     let events = batch.events.iter().enumerate();
@@ -198,4 +216,22 @@ pub fn decode_events(payload: &[u8]) -> Result<Vec<Event>, ConvertError> {
             event_from_message(event).map_err(|error| error.within(format_args!("events[{index}]")))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_many_items_are_refused_before_they_are_decoded() {
+        let empty = [0x0a, 0];
+        let (fits, most) = (empty.repeat(1000), empty.repeat(512 * 1024));
+        let text = "must be at most 1000 items, got 524288";
+        let samples = decode_samples(&most).unwrap_err().to_string();
+        let events = decode_events(&most).unwrap_err().to_string();
+        assert_eq!((samples, events), (format!("samples: {text}"), format!("events: {text}")));
+        // As many as there may be are looked at one by one.
+        assert!(decode_samples(&fits).unwrap_err().to_string().starts_with("samples[0]."));
+        assert!(decode_samples(&[0x0a]).unwrap_err().to_string().starts_with("payload: "));
+    }
 }

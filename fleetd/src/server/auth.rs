@@ -9,6 +9,7 @@ use fleet_core::handshake::server::AgentIdentity;
 use fleet_core::id::{OrgId, UserId};
 use fleet_core::refusal::{Code, Refusal};
 use fleet_core::store::Actor;
+use fleet_core::time::UnixMillis;
 use fleet_proto::agentadmin::v1::AGENT_ADMIN_SERVICE_PROCEDURES;
 use fleet_proto::agentgateway::v1::AGENT_GATEWAY_SERVICE_PROCEDURES;
 use fleet_proto::fleet::v1::{
@@ -92,6 +93,13 @@ pub(super) fn procedure(path: &str) -> Option<&'static str> {
     services.into_iter().flatten().copied().find(|known| *known == procedure)
 }
 
+/// What an operator showed, as it is stored.
+#[derive(Debug, Clone, Copy)]
+enum Credential {
+    Session(SecretHash),
+    Key(SecretHash),
+}
+
 /// An operator who called.
 #[derive(Debug, Clone)]
 pub(crate) struct OperatorIdentity {
@@ -99,6 +107,7 @@ pub(crate) struct OperatorIdentity {
     pub(crate) user_name: String,
     /// The one organization that the call acts for.
     pub(crate) org_id: OrgId,
+    credential: Credential,
     /// The login that made the call; `None` for an api_key.
     pub(crate) session: Option<SecretHash>,
     /// The digits of the api_key that made the call.
@@ -123,12 +132,18 @@ pub(crate) fn agent(context: &Context) -> Result<AgentIdentity, Status> {
     context.extension::<AgentIdentity>().cloned().ok_or_else(Status::unauthenticated)
 }
 
-/// The operator of a call that [`Guard::Operator`] let through.
-pub(crate) fn operator(context: &Context) -> Result<OperatorIdentity, Status> {
-    context.extension::<OperatorIdentity>().cloned().ok_or_else(Status::unauthenticated)
-}
-
 impl App {
+    /// The operator of a call that [`Guard::Operator`] let through, if their credential still holds: the guard looked at
+    /// it before the message came, and whoever was removed since must not act by a message that was held back.
+    pub(crate) async fn operator(&self, context: &Context) -> Result<OperatorIdentity, Status> {
+        let shown = context.extension::<OperatorIdentity>().ok_or_else(Status::unauthenticated)?;
+        let now = self.clock.now();
+        match shown.credential {
+            Credential::Session(token) => self.operator_by_session(&token, now).await,
+            Credential::Key(key) => self.operator_by_key(&key, now).await,
+        }
+    }
+
     /// Finds out who calls and notes it in the request.
     pub(crate) async fn admit(
         &self,
@@ -154,25 +169,39 @@ impl App {
     pub(crate) async fn operator_by(&self, token: &str) -> Result<OperatorIdentity, Status> {
         let now = self.clock.now();
         if let Ok(token) = SessionToken::parse(token) {
-            let found = self.store.user_by_session(&token.hash(), now).await.map_err(super::store_failed)?;
-            let (session, user) = found.ok_or_else(Status::unauthenticated)?;
-            return Ok(OperatorIdentity {
-                user_id: user.id,
-                user_name: user.name,
-                org_id: session.org_id,
-                session: Some(session.token),
-                digits: None,
-            });
+            return self.operator_by_session(&token.hash(), now).await;
         }
         let key = ApiKey::parse(token).map_err(|_| Status::unauthenticated())?;
-        let found = self.store.user_by_api_key(&key.hash(), now).await.map_err(super::store_failed)?;
-        let (key, user) = found.ok_or_else(Status::unauthenticated)?;
+        self.operator_by_key(&key.hash(), now).await
+    }
+
+    async fn operator_by_session(
+        &self,
+        token: &SecretHash,
+        now: UnixMillis,
+    ) -> Result<OperatorIdentity, Status> {
+        let found = self.store.user_by_session(token, now).await.map_err(super::store_failed)?;
+        let (session, user) = found.ok_or_else(Status::unauthenticated)?;
         Ok(OperatorIdentity {
             user_id: user.id,
             user_name: user.name,
-            org_id: key.org_id,
+            org_id: session.org_id,
+            credential: Credential::Session(session.token),
+            session: Some(session.token),
+            digits: None,
+        })
+    }
+
+    async fn operator_by_key(&self, key: &SecretHash, now: UnixMillis) -> Result<OperatorIdentity, Status> {
+        let found = self.store.user_by_api_key(key, now).await.map_err(super::store_failed)?;
+        let (record, user) = found.ok_or_else(Status::unauthenticated)?;
+        Ok(OperatorIdentity {
+            user_id: user.id,
+            user_name: user.name,
+            org_id: record.org_id,
+            credential: Credential::Key(*key),
             session: None,
-            digits: Some(key.digits),
+            digits: Some(record.digits),
         })
     }
 

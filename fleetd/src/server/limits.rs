@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use fleet_core::driver::Gate;
-use fleet_core::id::AgentId;
+use fleet_core::enrollment::RegisterResponse;
+use fleet_core::id::{AgentId, UserId};
+use fleet_core::store::AgentStatus;
 use fleet_core::time::{Clock, Monotonic};
 use fleet_proto::rpc::{Code, Context, Status};
 
@@ -20,6 +22,10 @@ use crate::config::Rate;
 const MAX_ADDRESSES: usize = 65_536;
 /// No agent is told to come back later than this for a session: the crowd that it waits behind may be gone by then.
 const LONGEST_QUEUE: Duration = Duration::from_secs(60);
+/// How many agents' last Begins are remembered before those that do not matter any more are looked for.
+const FORGET_AT: usize = 4096;
+/// How often a signed-in operator may have a password checked: a login that was stolen is not for guessing.
+const PASSWORD_TRIES: Rate = Rate { per_second: 1, burst: 5 };
 /// When to come back for one more call where too many are open.
 pub(super) const CALLS_AGAIN: Duration = Duration::from_secs(1);
 
@@ -175,6 +181,20 @@ impl Shown {
         let _ = shown.0.set(is_good);
     }
 
+    /// The same of Register, whose repeats are answered also to an agent that was revoked, and whose refusals of a name
+    /// or of a repeat that comes too soon use no code up.
+    pub(super) fn note_register(context: &Context, answer: &Result<RegisterResponse, Status>) {
+        let live = [AgentStatus::Pending, AgentStatus::Confirmed];
+        match answer {
+            Ok(answer) if live.contains(&answer.status) => Self::note(context, &Ok::<_, Status>(())),
+            Ok(_) => {}
+            Err(status) if matches!(status.code, Code::Unavailable | Code::Internal) => {
+                Self::note::<()>(context, &Err(status.clone()));
+            }
+            Err(_) => {}
+        }
+    }
+
     /// Whether they were good; `None` if they were not, or if nobody got as far as looking at them.
     pub(super) fn verdict(&self) -> Option<bool> {
         self.0.get().copied()
@@ -188,7 +208,11 @@ impl Shown {
 #[derive(Debug)]
 pub(super) struct Sessions {
     rate: Option<Rate>,
+    /// The least time between two Begins of one agent.
+    interval: Duration,
     reached: Arc<Reached>,
+    /// When each agent asked last, of those that have lately.
+    asked: Mutex<BTreeMap<AgentId, Monotonic>>,
     queue: Mutex<Option<Queue>>,
 }
 
@@ -200,14 +224,31 @@ struct Queue {
 }
 
 impl Sessions {
-    pub(super) const fn new(rate: Option<Rate>, reached: Arc<Reached>) -> Self {
-        Self { rate, reached, queue: Mutex::new(None) }
+    pub(super) const fn new(rate: Option<Rate>, interval: Duration, reached: Arc<Reached>) -> Self {
+        Self { rate, interval, reached, asked: Mutex::new(BTreeMap::new()), queue: Mutex::new(None) }
+    }
+
+    /// Whether an agent asks again sooner than it may, whatever it was told: one that does not wait takes nobody's
+    /// place.
+    fn asks_too_soon(&self, agent: AgentId, now: Monotonic) -> Result<(), Duration> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wait) = asked.get(&agent).and_then(|at| self.interval.checked_sub(now.since(*at)))
+            && !wait.is_zero()
+        {
+            return Err(wait);
+        }
+        if asked.len() >= FORGET_AT {
+            asked.retain(|_, at| now.since(*at) < self.interval);
+        }
+        asked.insert(agent, now);
+        Ok(())
     }
 }
 
 impl Gate for Sessions {
-    fn admit(&self, now: Monotonic) -> Result<(), Duration> {
+    fn admit(&self, agent: AgentId, now: Monotonic) -> Result<(), Duration> {
         let Some(rate) = self.rate else { return Ok(()) };
+        self.asks_too_soon(agent, now)?;
         let per_second = f64::from(rate.per_second);
         let mut held = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = held.get_or_insert_with(|| Queue { bucket: Bucket::full(rate, now), promised: 0.0 });
@@ -223,6 +264,28 @@ impl Gate for Sessions {
         drop(held);
         self.reached.note(Limit::SessionRate);
         Err(wait)
+    }
+}
+
+/// How often each operator may have their password checked while signed in.
+#[derive(Debug, Default)]
+pub(super) struct PasswordTries(Mutex<BTreeMap<UserId, Bucket>>);
+
+impl PasswordTries {
+    /// Counts one.
+    ///
+    /// # Errors
+    /// `resource_exhausted`, and when to come back.
+    pub(super) fn take(&self, user: UserId, now: Monotonic) -> Result<(), Status> {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = buckets.entry(user).or_insert_with(|| Bucket::full(PASSWORD_TRIES, now));
+        *bucket = bucket.refilled(PASSWORD_TRIES, now);
+        if bucket.tokens >= 1.0 {
+            bucket.tokens -= 1.0;
+            return Ok(());
+        }
+        let wait = Duration::from_secs_f64((1.0 - bucket.tokens) / f64::from(PASSWORD_TRIES.per_second));
+        Err(exhausted("too many passwords of this operator are being checked", wait))
     }
 }
 
@@ -343,30 +406,72 @@ mod tests {
     fn sessions(rate: Option<Rate>) -> (Sessions, Arc<Reached>) {
         let clock = Arc::new(fleet_core::testing::VirtualClock::default());
         let reached = Arc::new(Reached::new(Metrics::new(clock.now()), clock));
-        (Sessions::new(rate, Arc::clone(&reached)), reached)
+        (Sessions::new(rate, Duration::from_millis(250), Arc::clone(&reached)), reached)
     }
 
     #[test]
     fn agents_that_are_too_many_are_told_to_come_one_after_the_other() {
         let (sessions, reached) = sessions(Some(Rate { per_second: 100, burst: 2 }));
+        let mut number = 0;
+        // Each is another agent.
+        let mut ask = |sessions: &Sessions, at| {
+            number += 1;
+            sessions.admit(AgentId::new(number).unwrap(), at)
+        };
         let millis = |answer: Result<(), Duration>| answer.map_err(|wait| wait.as_millis());
-        assert_eq!([sessions.admit(at(0)), sessions.admit(at(0))], [Ok(()); 2]);
+        assert_eq!([ask(&sessions, at(0)), ask(&sessions, at(0))], [Ok(()); 2]);
         for expected in [10, 20, 30] {
-            assert_eq!(millis(sessions.admit(at(0))), Err(expected));
+            assert_eq!(millis(ask(&sessions, at(0))), Err(expected));
         }
         // They come when they were told to, and somebody else does too.
-        assert_eq!(sessions.admit(at(10)), Ok(()));
-        assert_eq!(millis(sessions.admit(at(10))), Err(30), "behind the two that wait");
-        assert_eq!(sessions.admit(at(20)), Ok(()));
-        assert_eq!(sessions.admit(at(30)), Ok(()));
+        assert_eq!(ask(&sessions, at(10)), Ok(()));
+        assert_eq!(millis(ask(&sessions, at(10))), Err(30), "behind the two that wait");
+        assert_eq!(ask(&sessions, at(20)), Ok(()));
+        assert_eq!(ask(&sessions, at(30)), Ok(()));
         // Once nobody comes any more, nobody is waited for.
-        assert_eq!([sessions.admit(at(1000)), sessions.admit(at(1000))], [Ok(()); 2]);
-        assert_eq!(millis(sessions.admit(at(1000))), Err(10));
-        let longest = (0..10_000).filter_map(|_| sessions.admit(at(1000)).err()).max();
+        assert_eq!([ask(&sessions, at(1000)), ask(&sessions, at(1000))], [Ok(()); 2]);
+        assert_eq!(millis(ask(&sessions, at(1000))), Err(10));
+        let longest = (0..10_000).filter_map(|_| ask(&sessions, at(1000)).err()).max();
         assert_eq!(longest, Some(LONGEST_QUEUE));
         assert!(reached.metrics.text(&Default::default()).contains("limit=\"session-rate\"} 10005"));
         let (open, _) = self::sessions(None);
-        assert!((0..10_000).all(|_| open.admit(at(0)).is_ok()));
+        assert!((0..10_000).all(|_| ask(&open, at(0)).is_ok()));
+    }
+
+    #[test]
+    fn an_agent_that_does_not_wait_takes_nobodys_place() {
+        let (sessions, _) = sessions(Some(Rate { per_second: 100, burst: 2 }));
+        let (hasty, other) = (AgentId::new(1).unwrap(), AgentId::new(2).unwrap());
+        assert_eq!(sessions.admit(hasty, at(0)), Ok(()));
+        for millis in 0..200 {
+            let wait = sessions.admit(hasty, at(millis)).unwrap_err();
+            assert_eq!(wait, Duration::from_millis(250 - millis), "it has to wait for its own next turn");
+        }
+        assert_eq!(sessions.admit(other, at(0)), Ok(()), "and there is room for another");
+        assert_eq!(sessions.admit(hasty, at(250)), Ok(()));
+        // Who is forgotten had its time to wait.
+        for number in 0..2 * u32::try_from(FORGET_AT).unwrap() {
+            let _ =
+                sessions.admit(AgentId::new(i64::from(number) + 10).unwrap(), at(1000 + u64::from(number)));
+        }
+        assert!(sessions.asked.lock().unwrap().len() <= FORGET_AT);
+    }
+
+    #[test]
+    fn an_operator_has_so_many_tries_and_another_has_theirs() {
+        let tries = PasswordTries::default();
+        let (one, other) = (UserId::new(1).unwrap(), UserId::new(2).unwrap());
+        for _ in 0..5 {
+            tries.take(one, at(0)).unwrap();
+        }
+        let refused = tries.take(one, at(0)).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.retry_after),
+            (Code::ResourceExhausted, Some(Duration::from_secs(1)))
+        );
+        tries.take(other, at(0)).unwrap();
+        tries.take(one, at(1000)).unwrap();
+        tries.take(one, at(1000)).unwrap_err();
     }
 
     #[test]

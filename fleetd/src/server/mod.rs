@@ -57,6 +57,9 @@ struct App {
     passwords: Passwords,
     set_up: SetUpToken,
     failed_logins: FailedLogins,
+    password_tries: limits::PasswordTries,
+    /// Room for histories, of which each may keep a connection to the database for long.
+    histories: Arc<tokio::sync::Semaphore>,
     allowances: limits::Allowances,
     calls: Arc<limits::Calls>,
     reached: Arc<limits::Reached>,

@@ -87,7 +87,7 @@ impl App {
             Ok(founded) => founded,
             // Another set-up was first: the root is its organization's.
             Err(_) if self.store.organization().await.map_err(store_failed)?.is_some() => {
-                return Err(already());
+                return Err(self.already());
             }
             Err(error) => return Err(self.refuse(error)),
         };
@@ -104,7 +104,7 @@ impl App {
         let user = UserRecord { id: user_id, name, password_hash, created_at: now };
         match self.store.set_up(change, user).await {
             Ok(()) => {}
-            Err(SetUpError::AlreadySetUp) => return Err(already()),
+            Err(SetUpError::AlreadySetUp) => return Err(self.already()),
             Err(SetUpError::Refused(error)) => return Err(self.refuse(refused(error))),
             Err(SetUpError::Store(error)) => return Err(store_failed(error)),
             Err(error) => {
@@ -121,16 +121,18 @@ impl App {
         Ok(SetUpResponse { org_id: org_id.value(), user_id: user_id.value() })
     }
 
+    /// Another server of this installation, or another call, was first; the link is of no use any more.
+    fn already(&self) -> Status {
+        self.set_up.end();
+        Status::new(Code::FailedPrecondition, "this server is set up already")
+    }
+
     /// Writes a line to the activity log. What was done stays done if that fails.
     pub(super) async fn log(&self, entry: LogEntry) {
         if let Err(error) = self.store.log(entry).await {
             let _ = store_failed(error);
         }
     }
-}
-
-fn already() -> Status {
-    Status::new(Code::FailedPrecondition, "this server is set up already")
 }
 
 fn refused(error: CommitError) -> ServerError {

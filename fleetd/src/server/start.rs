@@ -23,14 +23,14 @@ use fleet_core::store::{
 use fleet_core::time::Clock;
 use fleet_store::{OpenError, Store};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::connections::Room;
 use super::http::{Front, metrics_only};
 use super::keys::{KeyDirError, Keys, Missing};
-use super::limits::{Allowances, Calls, Reached, Sessions};
+use super::limits::{Allowances, Calls, PasswordTries, Reached, Sessions};
 use super::links::Links;
 use super::listener::{self, Bounds};
 use super::local::{LocalKeys, LocalReports, NAME};
@@ -55,6 +55,8 @@ const CHECK_SHARED: Duration = Duration::from_secs(3);
 const CHECK_ALONE: Duration = Duration::from_secs(30);
 /// How long what is no call may take to end when the server stops, and the database to close.
 const CLOSE: Duration = Duration::from_secs(2);
+/// Histories that are read at once, each over a connection to the database: others read beside them.
+const HISTORIES: usize = 2;
 /// Connections at once to the address of metrics.
 const METRICS_CONNECTIONS: usize = 64;
 /// How much is cleared away at once.
@@ -242,7 +244,8 @@ impl Server {
         policy.begin_interval =
             limits.begin_rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
         let reached = Arc::new(Reached::new(metrics.clone(), Arc::clone(&clock)));
-        let sessions = Arc::new(Sessions::new(limits.session_rate, Arc::clone(&reached)));
+        let sessions =
+            Arc::new(Sessions::new(limits.session_rate, policy.begin_interval, Arc::clone(&reached)));
         let driver =
             ServerDriver::new(server_store, Arc::clone(&clock), Arc::clone(&random), keys.clone(), policy)
                 .with_probe(probe)
@@ -255,6 +258,8 @@ impl Server {
                 .map_err(|error| StartError::Passwords(Box::new(error)))?,
             set_up: SetUpToken::default(),
             failed_logins: super::FailedLogins::default(),
+            password_tries: PasswordTries::default(),
+            histories: Arc::new(Semaphore::new(HISTORIES)),
             allowances: Allowances::new(limits.unauthenticated_rate),
             calls: Arc::new(Calls::new(limits.calls_per_agent)),
             header_bytes: usize::try_from(limits.header_bytes).unwrap_or(usize::MAX),

@@ -17,7 +17,7 @@ use fleet_proto::rpc::{Code, Context, Status};
 use fleet_store::{AgentFilter, AgentListing};
 
 use super::super::streams::End;
-use super::super::{App, auth, store_failed};
+use super::super::{App, store_failed};
 use super::{id, next_page, page_size, page_token};
 
 /// An agent that was not heard of for so long is not online.
@@ -97,7 +97,7 @@ impl AgentAdminService for Admin {
         context: Context,
         request: admin::CreateEnrollmentCodeRequest,
     ) -> Result<admin::CreateEnrollmentCodeResponse, Status> {
-        let operator = auth::operator(&context)?.operator();
+        let operator = self.0.operator(&context).await?.operator();
         let ttl = request
             .ttl
             .map(|ttl| Duration::try_from(ttl).map_err(|_| Status::invalid("ttl: must not be negative")));
@@ -120,7 +120,7 @@ impl AgentAdminService for Admin {
         context: Context,
         request: admin::CancelEnrollmentRequest,
     ) -> Result<admin::CancelEnrollmentResponse, Status> {
-        let operator = auth::operator(&context)?.operator();
+        let operator = self.0.operator(&context).await?.operator();
         let enrollment: EnrollmentId = id("pending_enrollment_id", request.pending_enrollment_id)?;
         self.0.driver.cancel(enrollment, &operator).await.map_err(|error| self.0.refuse(error))?;
         Ok(admin::CancelEnrollmentResponse {})
@@ -131,7 +131,7 @@ impl AgentAdminService for Admin {
         context: Context,
         request: admin::ListEnrollmentsRequest,
     ) -> Result<admin::ListEnrollmentsResponse, Status> {
-        let operator = auth::operator(&context)?;
+        let operator = self.0.operator(&context).await?;
         let size = page_size(request.page_size);
         let after = page_token(&request.page_token)?;
         let only_open = !request.include_ended;
@@ -148,7 +148,7 @@ impl AgentAdminService for Admin {
         context: Context,
         request: admin::ListAgentsRequest,
     ) -> Result<admin::ListAgentsResponse, Status> {
-        let operator = auth::operator(&context)?;
+        let operator = self.0.operator(&context).await?;
         let size = page_size(request.page_size);
         let after = page_token(&request.page_token)?;
         let filter = AgentFilter { include_discarded: false, include_local: true };
@@ -166,7 +166,7 @@ impl AgentAdminService for Admin {
         context: Context,
         request: admin::GetAgentRequest,
     ) -> Result<admin::GetAgentResponse, Status> {
-        let operator = auth::operator(&context)?;
+        let operator = self.0.operator(&context).await?;
         let agent = self.0.store.agent(operator.org_id, id("agent_id", request.agent_id)?).await;
         let agent =
             agent.map_err(store_failed)?.ok_or_else(|| Status::new(Code::NotFound, "no such agent"))?;
@@ -178,7 +178,7 @@ impl AgentAdminService for Admin {
         context: Context,
         request: admin::ConfirmAgentRequest,
     ) -> Result<admin::ConfirmAgentResponse, Status> {
-        let operator = auth::operator(&context)?.operator();
+        let operator = self.0.operator(&context).await?.operator();
         let fingerprint: Fingerprint = request
             .fingerprint
             .parse()
@@ -200,7 +200,7 @@ impl AgentAdminService for Admin {
         context: Context,
         request: admin::RevokeAgentRequest,
     ) -> Result<admin::RevokeAgentResponse, Status> {
-        let operator = auth::operator(&context)?.operator();
+        let operator = self.0.operator(&context).await?.operator();
         let agent_id = id("agent_id", request.agent_id)?;
         let found = self.0.store.agent(operator.org_id, agent_id).await.map_err(store_failed)?;
         if found.is_some_and(|found| found.agent.kind == AgentKind::Local) {

@@ -8,7 +8,7 @@ use fleet_proto::fleet::v1::{self as fleet, DeviceService};
 use fleet_proto::rpc::{Code, Context, Status};
 use fleet_store::{DeviceFilter, DeviceListing, PairError, Selection};
 
-use super::super::{App, auth, store_failed};
+use super::super::{App, store_failed};
 use super::{id, next_page, page_size, page_token};
 
 pub(super) struct Devices(pub(super) Arc<App>);
@@ -47,7 +47,7 @@ impl DeviceService for Devices {
         context: Context,
         request: fleet::PairDevicesRequest,
     ) -> Result<fleet::PairDevicesResponse, Status> {
-        let who = auth::operator(&context)?;
+        let who = self.0.operator(&context).await?;
         let selection = match (request.all, request.device_ids.is_empty()) {
             (true, true) => Selection::All,
             (false, false) => Selection::Devices(device_ids(&request.device_ids)?),
@@ -79,7 +79,7 @@ impl DeviceService for Devices {
         context: Context,
         request: fleet::UnpairDevicesRequest,
     ) -> Result<fleet::UnpairDevicesResponse, Status> {
-        let who = auth::operator(&context)?;
+        let who = self.0.operator(&context).await?;
         let devices = device_ids(&request.device_ids)?;
         let unpaired = self.0.store.unpair(who.org_id, devices, who.actor(), self.0.clock.now()).await;
         let unpaired = unpaired.map_err(store_failed)?;
@@ -93,7 +93,7 @@ impl DeviceService for Devices {
         context: Context,
         request: fleet::ListDevicesRequest,
     ) -> Result<fleet::ListDevicesResponse, Status> {
-        let who = auth::operator(&context)?;
+        let who = self.0.operator(&context).await?;
         let agent = (request.agent_id != 0).then(|| id("agent_id", request.agent_id)).transpose()?;
         let size = page_size(request.page_size);
         let after = page_token(&request.page_token)?;

@@ -182,7 +182,7 @@ impl AgentGatewayService for Gateway {
     ) -> Result<gateway::RegisterResponse, Status> {
         let request = RegisterRequest::try_from(request)?;
         let answer = self.app.driver.register(request).await.map_err(|error| self.app.refuse(error));
-        Shown::note(&context, &answer);
+        Shown::note_register(&context, &answer);
         Ok((&answer?).into())
     }
 

@@ -134,7 +134,7 @@ impl OperatorService for Operators {
         context: Context,
         request: fleet::SelectOrganizationRequest,
     ) -> Result<fleet::SelectOrganizationResponse, Status> {
-        let who = auth::operator(&context)?;
+        let who = self.0.operator(&context).await?;
         let Some(session) = &who.session else {
             let text = "an api_key acts for one organization: sign in instead";
             return Err(Status::new(Code::FailedPrecondition, text));
@@ -164,11 +164,12 @@ impl OperatorService for Operators {
     ) -> Result<fleet::ChangePasswordResponse, Status> {
         let old = Zeroizing::new(std::mem::take(&mut request.old_password));
         let new = Zeroizing::new(std::mem::take(&mut request.new_password));
-        let who = auth::operator(&context)?;
+        let who = self.0.operator(&context).await?;
         let Some(session) = &who.session else {
             let text = "an api_key cannot change its owner's password: sign in instead";
             return Err(Status::new(Code::FailedPrecondition, text));
         };
+        self.0.password_tries.take(who.user_id, self.0.clock.monotonic())?;
         let user = self.0.store.user(who.user_id).await.map_err(store_failed)?;
         let user = user.ok_or_else(Status::unauthenticated)?;
         let hash = Some(user.password_hash.clone());
@@ -190,7 +191,7 @@ impl OperatorService for Operators {
         context: Context,
         _: fleet::LogoutRequest,
     ) -> Result<fleet::LogoutResponse, Status> {
-        let who = auth::operator(&context)?;
+        let who = self.0.operator(&context).await?;
         let Some(session) = &who.session else {
             let text = "an api_key has no login to end; revoke it instead";
             return Err(Status::new(Code::FailedPrecondition, text));
@@ -205,7 +206,7 @@ impl OperatorService for Operators {
         context: Context,
         _: fleet::WhoAmIRequest,
     ) -> Result<fleet::WhoAmIResponse, Status> {
-        let who = auth::operator(&context)?;
+        let who = self.0.operator(&context).await?;
         let mut memberships = self.0.store.memberships(who.user_id).await.map_err(store_failed)?;
         if who.session.is_none() {
             // Whoever holds an api_key holds it for one organization, and learns of no other.
@@ -228,7 +229,7 @@ impl OperatorService for Operators {
         context: Context,
         request: fleet::CreateApiKeyRequest,
     ) -> Result<fleet::CreateApiKeyResponse, Status> {
-        let who = auth::operator(&context)?;
+        let who = self.0.operator(&context).await?;
         let label =
             Name::new(request.label).map_err(|error| Status::invalid(format_args!("label: {error}")))?;
         let ttl = request
@@ -272,7 +273,7 @@ impl OperatorService for Operators {
         context: Context,
         _: fleet::ListApiKeysRequest,
     ) -> Result<fleet::ListApiKeysResponse, Status> {
-        let who = auth::operator(&context)?;
+        let who = self.0.operator(&context).await?;
         let keys = self.0.store.user_api_keys(who.org_id).await.map_err(store_failed)?;
         Ok(fleet::ListApiKeysResponse { api_keys: keys.iter().map(api_key).collect() })
     }
@@ -282,7 +283,7 @@ impl OperatorService for Operators {
         context: Context,
         request: fleet::RevokeApiKeyRequest,
     ) -> Result<fleet::RevokeApiKeyResponse, Status> {
-        let who = auth::operator(&context)?;
+        let who = self.0.operator(&context).await?;
         if !self.0.store.revoke_user_api_key(who.org_id, &request.digits).await.map_err(store_failed)? {
             return Err(Status::new(Code::NotFound, "no such api_key"));
         }
@@ -295,7 +296,7 @@ impl OperatorService for Operators {
         context: Context,
         request: fleet::ListActivityRequest,
     ) -> Result<fleet::ListActivityResponse, Status> {
-        let who = auth::operator(&context)?;
+        let who = self.0.operator(&context).await?;
         let size = page_size(request.page_size);
         let before = page_token(&request.page_token)?;
         let found = self.0.store.activity(who.org_id, before, size.saturating_add(1)).await;
