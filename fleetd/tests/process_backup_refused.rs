@@ -183,6 +183,17 @@ async fn where_something_is_or_nothing_fits_all_stays_as_it_was() {
         ("local-agent/identity.key", "local-agent is there already"),
     ];
     for (name, text) in occupants {
+    fs::rename(path("first/keys/root.key"), path("root")).unwrap();
+    let ended = site.fleetd(&["backup", "new"], "first").await.expect(1);
+    assert!(
+        ended.err().contains("no root key") && ended.err().contains("root.key of the first"),
+        "{ended:#?}"
+    );
+    // One without keys is none the worse for it, and says so.
+    let ended = site.fleetd(&["backup", "new", "--without-keys"], "first").await.expect(0);
+    assert!(ended.out().contains("is not on this server"), "{ended:#?}");
+    fs::remove_dir_all(path("new")).unwrap();
+    fs::rename(path("root"), path("first/keys/root.key")).unwrap();
         make_private(&target);
         fs::create_dir_all(target.join(name).parent().unwrap()).unwrap();
         fs::write(target.join(name), "somebody's").unwrap();

@@ -63,7 +63,11 @@ pub enum KeySetError {
         organization: OrgId,
     },
     /// No root key is the organization's.
-    #[error("no root key in {} is that of organization {organization} in the database", path.display())]
+    #[error(
+        "no root key in {} is that of organization {organization} in the database: root-{organization}.key, or root.key \
+         of the first organization, is missing or another's",
+        path.display()
+    )]
     Root {
         /// The key directory.
         path: PathBuf,

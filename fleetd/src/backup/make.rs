@@ -51,9 +51,9 @@ pub async fn make(
     // After the database: see the page of this module.
     let set = KeySet::read(&config.key_dir)?;
     for found in &contents.organizations {
-        let managed = set.root(&found.root).is_some();
-        set.check(found.id, (&found.root, &found.command), !managed)?;
-        made.organizations.push(Organization::new(found, managed));
+        // A backup with keys is all that a restore needs, or none. Without, a root that is not here is told.
+        set.check(found.id, (&found.root, &found.command), !with_keys)?;
+        made.organizations.push(Organization::new(found, set.root(&found.root).is_some()));
     }
     if with_keys {
         let names = key_files(&config.key_dir)?;
