@@ -318,6 +318,12 @@ async fn a_restore_that_dies_is_served_by_nobody_on_postgresql() {
     other.env("FLEETD_DATABASE_URL", site.url("second"));
     let ended = Process::spawn(&mut other).ended().await.expect(USAGE);
     assert!(ended.err().contains("a restore into this database was not finished"), "{ended:#?}");
+    for words in [&["backup", "new"][..], &["manifest"], &["orgs", "list"]] {
+        let mut command = site.home.command(words);
+        command.args(["--data-dir", "other"]).env("FLEETD_DATABASE_URL", site.url("second"));
+        let ended = Process::spawn(&mut command).ended().await.expect(USAGE);
+        assert!(ended.err().contains("a restore into this database was not finished"), "{ended:#?}");
+    }
     // With all of it gone it works.
     fs::remove_dir_all(site.home.join("second")).unwrap();
     site.create_database("second").await;

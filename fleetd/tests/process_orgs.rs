@@ -7,6 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use process_support::{Ended, Home, ORGANIZATION, PASSWORD, Server, USER, assert_private, mode};
+use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
 use serde_json::Value;
 
 const USAGE: i32 = 64;
@@ -139,4 +140,43 @@ async fn a_host_makes_staffs_and_lists_organizations_while_the_server_runs() {
     // And a server starts with all of it.
     server.process.stop().await.expect(0);
     Server::start(&host.home, &[]).await.process.stop().await.expect(0);
+
+    // A backup with keys has every root, or is none.
+    let data = host.data();
+    let back_up = ["backup", "new", "--data-dir", &data];
+    let away = host.home.join("away");
+    fs::rename(&file, &away).unwrap();
+    let ended = host.home.run(back_up, &[]).await.expect(1);
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let id = beta["orgId"].as_str().unwrap();
+    assert!(ended.err().contains(name) && ended.err().contains(&format!("organization {id} ")), "{ended:#?}");
+    assert!(!host.home.join("new").exists());
+    fs::rename(&away, &file).unwrap();
+    host.home.run(back_up, &[]).await.expect(0);
+}
+
+#[tokio::test]
+async fn a_host_leaves_an_older_schema_as_it_is() {
+    let host = Host { home: Home::new() };
+    let mut server = Server::start(&host.home, &[]).await;
+    server.found().await;
+    let url = format!("sqlite://{}", host.home.join("server/fleet.db").display());
+    let raw = Database::connect(url).await.unwrap();
+    let newest = "DELETE FROM seaql_migrations WHERE version = (SELECT MAX(version) FROM seaql_migrations)";
+    raw.execute_unprepared(newest).await.unwrap();
+    let steps = async || {
+        let sql = Statement::from_string(DbBackend::Sqlite, "SELECT COUNT(*) AS n FROM seaql_migrations");
+        raw.query_one_raw(sql).await.unwrap().unwrap().try_get::<i64>("", "n").unwrap()
+    };
+    let before = steps().await;
+    let data = host.data();
+    let manifest = host.home.run(["manifest", "--data-dir", &data], &[]).await.expect(1);
+    for line in [&["list"][..], &["create", "Beta", "--operator", "bob"], &["set-password", USER]] {
+        let ended = host.orgs(line, &[PASSWORD]).await.expect(1);
+        assert!(ended.err().contains("the database is older than this version"), "{ended:#?}");
+        assert_eq!(ended.err(), manifest.err());
+    }
+    assert_eq!((steps().await, host.keys().len()), (before, 2));
+    raw.close().await.unwrap();
+    server.process.stop().await.expect(0);
 }

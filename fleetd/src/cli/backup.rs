@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use fleet_agent::clock::SystemClock;
 use fleet_core::time::Clock as _;
+use fleet_store::OpenError;
 
 use super::place::PlaceArgs;
 use super::{USAGE, report};
@@ -90,7 +91,11 @@ impl BackupArgs {
                 report(&error);
                 let is_use = matches!(
                     error,
-                    BackupError::Exists { .. } | BackupError::NoInstallation { .. } | BackupError::InMemory
+                    BackupError::Exists { .. }
+                        | BackupError::NoInstallation { .. }
+                        | BackupError::InMemory
+                        | BackupError::Unfinished(LockError::Restoring { .. })
+                        | BackupError::Open(OpenError::Unfinished)
                 );
                 return if is_use { ExitCode::from(USAGE) } else { ExitCode::FAILURE };
             }
@@ -242,7 +247,13 @@ impl ManifestArgs {
             Ok(issued) => issued,
             Err(error) => {
                 report(&error);
-                let is_use = matches!(error, IssueError::NotSetUp | IssueError::Keys(_));
+                let is_use = matches!(
+                    error,
+                    IssueError::NotSetUp
+                        | IssueError::Keys(_)
+                        | IssueError::Unfinished(LockError::Restoring { .. })
+                        | IssueError::Open(OpenError::Unfinished)
+                );
                 return if is_use { ExitCode::from(USAGE) } else { ExitCode::FAILURE };
             }
         };

@@ -17,6 +17,7 @@ use fleet_store::{Account, AddMemberError, CreateOrganizationError, OpenError, S
 use zeroize::Zeroizing;
 
 use super::keys::{self, KeyDirError, Missing};
+use super::lock::LockError;
 use super::named;
 use super::passwords::{PasswordError, Passwords};
 use super::roots::RootFiles;
@@ -80,6 +81,9 @@ pub enum HostError {
     /// The key directory cannot be used.
     #[error("the key directory")]
     KeyDir(#[from] KeyDirError),
+    /// A restore was not finished.
+    #[error(transparent)]
+    Unfinished(#[from] LockError),
     /// The database cannot be opened.
     #[error("the database")]
     Database(#[from] OpenError),
@@ -123,8 +127,11 @@ impl HostError {
             | Self::Member(_)
             | Self::Value(_)
             | Self::Keys(_)
-            | Self::KeyDir(_) => true,
-            Self::Database(_)
+            | Self::KeyDir(_)
+            | Self::Unfinished(LockError::Restoring { .. })
+            | Self::Database(OpenError::Unfinished) => true,
+            Self::Unfinished(_)
+            | Self::Database(_)
             | Self::Io { .. }
             | Self::Found(_)
             | Self::Create(_)
@@ -177,6 +184,7 @@ impl Host {
         clock: Arc<dyn Clock>,
         random: Arc<dyn SecureRandom>,
     ) -> Result<Self, HostError> {
+        super::lock::check_whole(&config.data_dir)?;
         if let Some(file) = config.database.file() {
             use std::os::unix::fs::MetadataExt as _;
             let path = file.to_owned();
@@ -189,7 +197,12 @@ impl Host {
                 Err(source) => return Err(HostError::Io { path, source }),
             }
         }
-        let store = Store::open_url(&config.database).await?;
+        // The server that runs may be an older one: its schema is its own to change.
+        let store = Store::open_existing(&config.database).await?;
+        if let Err(error) = store.require_current_schema().await {
+            store.close().await;
+            return Err(error.into());
+        }
         Ok(Self { key_dir: config.key_dir.clone(), config, store, clock, random })
     }
 
