@@ -1,7 +1,7 @@
 //! Putting a copy in the place of a database.
 
 use fleet_core::store::{Changeset, CommitError, StoreError};
-use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, Statement, TransactionTrait as _};
 
 use crate::activity::{self, LogEntry};
 use crate::error::backend;
@@ -80,22 +80,35 @@ impl Restoring {
         }
     }
 
-    /// Makes the database as empty as it was.
+    /// Makes the database as empty as it was; whether it is. It is left alone if [`Store::restored`] was
+    /// done, whose answer may have been lost: a server may be using it already.
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
-    pub async fn abandon(self) -> Result<(), StoreError> {
-        let mut dropped = Ok(());
-        for relation in self.tables().await? {
-            // The mark is last, so that a crash in between leaves it.
-            let drop = format!("DROP TABLE IF EXISTS {relation} CASCADE");
-            dropped = self.connection.execute_unprepared(&drop).await.map(|_| ()).map_err(backend);
-            if dropped.is_err() {
-                break;
-            }
-        }
+    pub async fn abandon(self) -> Result<bool, StoreError> {
+        let abandoned = self.drop_all().await;
         self.close().await;
-        dropped
+        abandoned
+    }
+
+    async fn drop_all(&self) -> Result<bool, StoreError> {
+        if !is_unfinished(&self.connection).await.map_err(backend)? {
+            return Ok(false);
+        }
+        let tx = self.connection.begin().await.map_err(backend)?;
+        // Waits for a commit that is under way; the mark is gone after it.
+        let lock = format!("LOCK TABLE {UNFINISHED} IN ACCESS EXCLUSIVE MODE");
+        if let Err(error) = tx.execute_unprepared(&lock).await {
+            tx.rollback().await.map_err(backend)?;
+            let remains = is_unfinished(&self.connection).await.map_err(backend)?;
+            return if remains { Err(backend(error)) } else { Ok(false) };
+        }
+        for relation in self.tables().await? {
+            let drop = format!("DROP TABLE IF EXISTS {relation} CASCADE");
+            tx.execute_unprepared(&drop).await.map_err(backend)?;
+        }
+        tx.commit().await.map_err(backend)?;
+        Ok(true)
     }
 
     /// Lets go of the connection; the database stays as it is.

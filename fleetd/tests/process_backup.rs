@@ -329,6 +329,20 @@ async fn a_restore_that_dies_is_served_by_nobody_on_postgresql() {
     site.create_database("second").await;
     site.fleetd(&["restore", "backup"], "second").await.expect(0);
     site.server("second").await.process.stop().await.expect(0);
+
+    // Once the database may be served nothing is taken back, even if the data directory's mark cannot be removed.
+    let mark = site.home.join("third/restoring");
+    let real = tool("pg_restore").display().to_string();
+    let script = format!("#!/bin/sh\nrm {mark} && mkdir {mark}\nexec {real} \"$@\"\n", mark = mark.display());
+    fs::write(tools.join("pg_restore"), script).unwrap();
+    site.create_database("third").await;
+    let mut command = site.home.command(["restore", "backup"]);
+    command.args(site.place("third")).env("PATH", format!("{}:/usr/bin:/bin", tools.display()));
+    let ended = Process::spawn(&mut command).ended().await.expect(1);
+    assert!(ended.err().contains("all is restored, but") && ended.err().contains("by hand"), "{ended:#?}");
+    assert_eq!(site.number("third", "SELECT COUNT(*) AS n FROM organization").await, 1);
+    fs::remove_dir(mark).unwrap();
+    site.server("third").await.process.stop().await.expect(0);
 }
 
 /// Changes a file of a backup, and the description with it.

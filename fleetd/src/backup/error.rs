@@ -170,7 +170,7 @@ pub enum BackupError {
     Keys(#[from] KeySetError),
 }
 
-/// Nothing was restored; all is as it was.
+/// Nothing was restored, and all is as it was, but for [`RestoreError::Mark`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestoreError {
@@ -251,4 +251,15 @@ pub enum RestoreError {
     /// The database holds no organization.
     #[error("the backup holds no organization")]
     NotSetUp,
+    /// All was restored, but the data directory still says that it was not.
+    #[error(
+        "all is restored, but {} could not be removed, without which no server starts: remove it by hand",
+        path.display()
+    )]
+    Mark {
+        /// What is to be removed.
+        path: PathBuf,
+        /// Why it was not.
+        source: FileError,
+    },
 }

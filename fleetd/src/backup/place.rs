@@ -108,6 +108,14 @@ impl Filling {
         self.made.extend(BESIDE.map(|end| with_end(path, end)));
     }
 
+    /// As [`Filling::finish`], where what was put there is in use already: it stays, whatever comes.
+    pub(super) fn finish_in_use(mut self) -> Result<(), RestoreError> {
+        self.made.clear();
+        self.made_data_dir = false;
+        let path = self.data_dir.join(RESTORING);
+        self.finish().map_err(|source| RestoreError::Mark { path, source })
+    }
+
     /// Keeps what was put there.
     pub(super) fn finish(mut self) -> Result<(), FileError> {
         let mark = self.data_dir.join(RESTORING);

@@ -301,18 +301,22 @@ impl Work<'_> {
             let store = Store::open_restoring(url).await?;
             let finished = self.finish(&store).await;
             store.close().await;
-            let organizations = finished?;
-            filling.finish()?;
-            Ok(organizations)
+            finished
         };
         match done.await {
             Ok(organizations) => {
                 restoring.close().await;
+                // From the commit on other servers may be using the database.
+                filling.finish_in_use()?;
                 Ok(organizations)
             }
             Err(error) => {
-                if let Err(error) = restoring.abandon().await {
-                    tracing::error!(%error, "what was restored into the database could not be taken back");
+                match restoring.abandon().await {
+                    Ok(true) => {}
+                    Ok(false) => tracing::error!("the database is restored nevertheless"),
+                    Err(error) => {
+                        tracing::error!(%error, "what was restored into the database could not be taken back");
+                    }
                 }
                 Err(error)
             }
@@ -338,11 +342,12 @@ impl Work<'_> {
                 detail: Some(format!("from the backup of {}", self.backup.made_at)),
             });
         }
-        store.restored(restored).await?;
         let mut organizations = Vec::new();
         for manifest in issued {
             organizations.push(known(store, manifest).await?);
         }
+        // Last: nothing may fail after it.
+        store.restored(restored).await?;
         Ok(organizations)
     }
 }
