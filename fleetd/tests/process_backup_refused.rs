@@ -11,6 +11,7 @@ use std::path::Path;
 use backup_support::{LATER, Site, USAGE, copy_tree, make_private, skipped};
 use process_support::{Ended, Process, Server, assert_private, entries, mode};
 use rustix::process::Signal;
+use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::Value;
 
 /// An installation in combined mode, stopped, and a backup of it.
@@ -83,9 +84,19 @@ async fn what_is_not_a_whole_backup_is_refused_and_nothing_is_left() {
     let ended = site.fleetd(&["restore", "bare", "--keys", "others"], "target").await.expect(1);
     assert!(ended.err().contains("no root key"), "a key that was there is not taken for offline: {ended:#?}");
     assert!(!path("target").exists());
-    // The right ones.
+    // The right ones. More enrollments are open than are read at once, and all of them are counted.
+    fs::remove_dir_all(path("bare")).unwrap();
+    let raw = Database::connect(format!("sqlite://{}", path("first/fleet.db").display())).await.unwrap();
+    let open = "WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 1500)
+        INSERT INTO pending_enrollment (id, org_id, code_hash, state, expires_at, second_uses, version, created_at,
+            updated_at)
+        SELECT n, (SELECT id FROM organization), unhex(printf('%064x', n)), 'pending', 4102444800000, 0, 1, 1, 1 FROM n";
+    raw.execute_unprepared(open).await.unwrap();
+    raw.close().await.unwrap();
+    site.fleetd(&["backup", "bare", "--without-keys"], "first").await.expect(0);
     let ended = site.fleetd(&["restore", "bare", "--keys", "good/keys"], "target").await.expect(0);
     assert!(ended.out().contains("The local agent's keys are not here"), "{ended:#?}");
+    assert!(ended.out().contains("(1500 open)"), "{ended:#?}");
     assert_private(&path("target"));
     site.server("target").await.process.stop().await.expect(0);
     // The whole one, in combined mode again.
@@ -172,17 +183,6 @@ async fn where_something_is_or_nothing_fits_all_stays_as_it_was() {
     let ended = site.fleetd(&["backup", "new"], "first").await.expect(1);
     assert!(ended.err().contains("command.key is missing"), "{ended:#?}");
     fs::rename(path("command"), path("first/keys/command.key")).unwrap();
-    assert_eq!(before(), all, "nothing is left of any of these");
-
-    // Restoring: what is in the way is named, and stays.
-    let target = path("target");
-    let occupants: [(&str, &str); 4] = [
-        ("fleet.db", "fleet.db is there already"),
-        ("fleet.db-wal", "fleet.db-wal is there already"),
-        ("keys/root.key", "root.key is there already"),
-        ("local-agent/identity.key", "local-agent is there already"),
-    ];
-    for (name, text) in occupants {
     fs::rename(path("first/keys/root.key"), path("root")).unwrap();
     let ended = site.fleetd(&["backup", "new"], "first").await.expect(1);
     assert!(
@@ -194,6 +194,17 @@ async fn where_something_is_or_nothing_fits_all_stays_as_it_was() {
     assert!(ended.out().contains("is not on this server"), "{ended:#?}");
     fs::remove_dir_all(path("new")).unwrap();
     fs::rename(path("root"), path("first/keys/root.key")).unwrap();
+    assert_eq!(before(), all, "nothing is left of any of these");
+
+    // Restoring: what is in the way is named, and stays.
+    let target = path("target");
+    let occupants: [(&str, &str); 4] = [
+        ("fleet.db", "fleet.db is there already"),
+        ("fleet.db-wal", "fleet.db-wal is there already"),
+        ("keys/root.key", "root.key is there already"),
+        ("local-agent/identity.key", "local-agent is there already"),
+    ];
+    for (name, text) in occupants {
         make_private(&target);
         fs::create_dir_all(target.join(name).parent().unwrap()).unwrap();
         fs::write(target.join(name), "somebody's").unwrap();

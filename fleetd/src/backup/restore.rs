@@ -368,11 +368,19 @@ async fn known(store: &Store, manifest: Issued) -> Result<KnownOrganization, Sto
             devices: listing.devices,
         }));
     }
+    let mut open_enrollments = 0;
+    let mut after = None;
+    loop {
+        let page = store.enrollments(id, after, PAGE, true).await?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.id);
+        open_enrollments += page.len();
+    }
     let api_keys = store.user_api_keys(id).await?;
     Ok(KnownOrganization {
         agents,
         api_keys: api_keys.into_iter().map(|key| (key.digits, key.label.to_string())).collect(),
-        open_enrollments: store.enrollments(id, None, PAGE, true).await?.len(),
+        open_enrollments,
         has_local_agent: store.local_agent(id).await?.is_some(),
         manifest,
     })
