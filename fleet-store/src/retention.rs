@@ -21,8 +21,8 @@ const EVENTS: &str = "DELETE FROM event WHERE id IN
     (SELECT id FROM event WHERE happened_at < $1 ORDER BY happened_at LIMIT $2 @LOCK)";
 
 impl Store {
-    /// Deletes samples taken before `before`, at most `limit`; how many. The newest sample of each
-    /// device stays, and so do the roll-ups.
+    /// Deletes samples taken before `before`, at most `limit`; how many. What each device said last
+    /// is kept apart (`telemetry_latest`) and stays, and so do the roll-ups.
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.

@@ -480,7 +480,7 @@ async fn one_miner_in_two_organizations_is_two_devices() {
         // A reading of it is its own organization's, and the other's is as it was.
         let of_other = |dump: &Dump| -> Vec<String> {
             let id = format!("device_id={} ", other.shared);
-            let tables = ["telemetry", "telemetry_latest"];
+            let tables = ["telemetry", "telemetry_latest", "telemetry_rollup"];
             tables
                 .iter()
                 .flat_map(|table| dump.rows(table))
