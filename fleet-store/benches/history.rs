@@ -7,20 +7,25 @@
 //! where it takes some 5 GB. `FLEET_BENCH_MINERS` and `FLEET_BENCH_DAYS` make another; the size is said first. Without
 //! `--bench`, as under `cargo test --benches`, it is a small one and each measurement is made once.
 //!
-//! There are two floors. `floor` fetches the rows, as a program does that aggregates by itself; `floor-inside` has
-//! SQLite add up a column of them, and so is the least that anything could take.
+//! There are three floors. `floor` fetches the rows, as a program does that aggregates by itself; `floor-grouped` is a
+//! statement that makes the same points and does nothing else; `floor-inside` has SQLite add up a column of the rows,
+//! and so is the least that anything could take.
+//!
+//! With `FLEET_BENCH_ASSERT=1` a history that takes more than ten times `floor` is a failure, as is one that was not
+//! measured.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
 use fleet_core::id::{AgentId, DeviceId, OrgId};
 use fleet_core::telemetry::{MinerStatus, Sample};
 use fleet_core::time::UnixMillis;
-use fleet_store::{Guard, Steps, Store, Upload};
+use fleet_store::{Guard, ROLL_UP, Steps, Store, Upload};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _, query};
 use tokio::runtime::Runtime;
@@ -29,6 +34,12 @@ const ROLL_UP_MS: i64 = 300_000;
 const DAY_MS: i64 = 86_400_000;
 /// Where the data begins.
 const BASE: i64 = 20_000 * DAY_MS;
+const FLOOR: &str = "floor";
+const GROUPED: &str = "floor-grouped";
+const INSIDE: &str = "floor-inside";
+const HISTORIES: [&str; 3] = ["device-90d", "fleet-24h", "fleet-24h-hourly"];
+/// What a history may take, as a multiple of `floor`.
+const MOST: f64 = 10.0;
 const AGENT: i64 = 7;
 const ORG: i64 = 4;
 
@@ -83,18 +94,40 @@ impl Taken {
         all.get(all.len() / 2).copied()
     }
 
+    /// What something takes as a multiple of one of its floors.
+    fn ratio(&self, name: &str, floor: &str) -> Option<f64> {
+        // The rows are the same whatever the step, the points are not.
+        let base = if floor == GROUPED { name } else { name.trim_end_matches("-hourly") };
+        let (took, least) = (self.median(name)?, self.median(&format!("{base}/{floor}"))?);
+        Some(took.as_secs_f64() / least.as_secs_f64())
+    }
+
     fn say(&self, names: &[&str]) {
         for name in names {
             let Some(took) = self.median(name) else { continue };
             print!("{name}: {:.2} ms", took.as_secs_f64() * 1e3);
-            for floor in ["floor", "floor-inside"] {
-                let base = name.trim_end_matches("-hourly");
-                if let Some(least) = self.median(&format!("{base}/{floor}")) {
-                    print!(", {:.2} times {floor}", took.as_secs_f64() / least.as_secs_f64());
+            for floor in [FLOOR, GROUPED, INSIDE] {
+                if let Some(ratio) = self.ratio(name, floor) {
+                    print!(", {ratio:.2} times {floor}");
                 }
             }
             println!();
         }
+    }
+
+    /// Whether each takes no more than it may.
+    fn is_good(&self, names: &[&str]) -> bool {
+        let bad = |name: &&&str| self.ratio(name, FLOOR).is_none_or(|ratio| ratio > MOST);
+        let bad: Vec<_> = names.iter().filter(bad).collect();
+        for name in &bad {
+            match self.ratio(name, FLOOR) {
+                Some(ratio) => {
+                    println!("FAILED: {name} takes {ratio:.2} times {FLOOR}, at most {MOST} are good")
+                }
+                None => println!("FAILED: {name} was not measured"),
+            }
+        }
+        bad.is_empty()
     }
 }
 
@@ -114,7 +147,11 @@ async fn run(connection: &mut SqliteConnection, sql: &str) {
 async fn founded(path: &Path, miners: i64) {
     Store::open(&format!("sqlite://{}", path.display())).await.unwrap().close().await;
     let mut raw = raw(path).await;
-    run(&mut raw, &format!("INSERT INTO organization VALUES ({ORG}, 1, 1, 1, 1)")).await;
+    let organization = format!(
+        "INSERT INTO organization (id, epoch, version, created_at, updated_at, number, name_key)
+         VALUES ({ORG}, 1, 1, 1, 1, 1, 'bench')"
+    );
+    run(&mut raw, &organization).await;
     let agent = format!(
         "INSERT INTO agent (id, org_id, name, kind, status, identity_key, miner_signing_key, sealing_key,
             last_sequence, version, created_at, updated_at)
@@ -196,6 +233,18 @@ async fn fetch(raw: &mut SqliteConnection, sql: &str) -> f64 {
     rows.iter().map(|row| row.get::<f64, _>("hashrate_sum")).sum()
 }
 
+/// As many points as there must be, each with its hashrate.
+async fn points(raw: &mut SqliteConnection, sql: &str) -> Vec<f64> {
+    let rows = query(AssertSqlSafe(sql.to_owned())).fetch_all(raw).await.unwrap();
+    rows.iter().map(|row| row.get::<f64, _>("hashrate")).collect()
+}
+
+/// Whether two ways came to the same.
+fn assert_same(theirs: &[f64], ours: impl ExactSizeIterator<Item = Option<f64>>) {
+    assert_eq!(theirs.len(), ours.len());
+    assert!(theirs.iter().zip(ours).all(|(a, b)| b.is_some_and(|b| (a - b).abs() <= a.abs() * 1e-9)));
+}
+
 fn histories(criterion: &mut Criterion, runtime: &Runtime, taken: &Taken, size: &Size) {
     let path = runtime.block_on(database(size));
     let bytes = std::fs::metadata(&path).unwrap().len();
@@ -238,12 +287,45 @@ fn histories(criterion: &mut Criterion, runtime: &Runtime, taken: &Taken, size: 
         assert!(runtime.block_on(fetch(&mut raw, &inside(&of_device))) > 0.0);
     });
 
-    for (name, step) in [("fleet-24h", Duration::from_secs(300)), ("fleet-24h-hourly", hourly)] {
+    let grouped = format!(
+        "SELECT start_at / 3600000 AS step, SUM(samples), AVG(1.0 * mining / samples), AVG(1.0 * unreachable / samples),
+            AVG(hashrate_sum / hashrate_count) AS hashrate, MIN(hashrate_min), MAX(hashrate_max),
+            AVG(power_sum / power_count), MIN(power_min), MAX(power_max),
+            AVG(temperature_sum / temperature_count), MIN(temperature_min), MAX(temperature_max), MIN(uptime_min_s)
+         {of_device} GROUP BY 1 ORDER BY 1"
+    );
+    let ours = runtime.block_on(store.device_history(org, device, steps)).unwrap();
+    let ours = ours.iter().map(|point| point.hashrate_hs.map(|spread| spread.average));
+    assert_same(&runtime.block_on(points(&mut raw, &grouped)), ours);
+    taken.measure(&mut group, "device-90d/floor-grouped", || {
+        assert!(!runtime.block_on(points(&mut raw, &grouped)).is_empty());
+    });
+
+    for (name, step) in [("fleet-24h", ROLL_UP), ("fleet-24h-hourly", hourly)] {
         let steps = Steps::of_roll_ups(at(size.end() - DAY_MS), at(size.end()), step).unwrap();
         taken.measure(&mut group, name, || {
             let points = runtime.block_on(store.fleet_history(org, None, steps)).unwrap();
             assert_eq!(points.len(), usize::try_from(steps.count()).unwrap());
             assert!(points.iter().all(|point| point.reporting == size.miners));
+        });
+        let millis = step.as_millis();
+        // Of five minutes each device has one row, so that nothing need be told apart.
+        let counts = if step == ROLL_UP {
+            "SUM(hashrate_sum / hashrate_count) AS hashrate, SUM(power_sum / power_count), COUNT(*), SUM(mining > 0)"
+        } else {
+            "SUM(hashrate_sum / hashrate_count) / COUNT(DISTINCT start_at) AS hashrate,
+             SUM(power_sum / power_count) / COUNT(DISTINCT start_at), COUNT(DISTINCT device_id),
+             COUNT(DISTINCT CASE WHEN mining > 0 THEN device_id END)"
+        };
+        let grouped =
+            format!("SELECT start_at / {millis} AS step, {counts} {of_fleet} GROUP BY 1 ORDER BY 1");
+        let ours = runtime.block_on(store.fleet_history(org, None, steps)).unwrap();
+        assert_same(
+            &runtime.block_on(points(&mut raw, &grouped)),
+            ours.iter().map(|point| point.hashrate_hs),
+        );
+        taken.measure(&mut group, &format!("{name}/floor-grouped"), || {
+            assert!(!runtime.block_on(points(&mut raw, &grouped)).is_empty());
         });
     }
     taken.measure(&mut group, "fleet-24h/floor", || {
@@ -255,7 +337,7 @@ fn histories(criterion: &mut Criterion, runtime: &Runtime, taken: &Taken, size: 
     });
     group.finish();
     runtime.block_on(store.close());
-    taken.say(&["device-90d", "fleet-24h", "fleet-24h-hourly"]);
+    taken.say(&HISTORIES);
 }
 
 /// What it costs to store a message of a reading of each of 1,000 miners, and to forget 1,000 readings.
@@ -295,7 +377,7 @@ fn ingest(criterion: &mut Criterion, runtime: &Runtime, taken: &Taken) {
     taken.say(&["store-1000", "store-and-forget-1000"]);
 }
 
-fn main() {
+fn main() -> ExitCode {
     let is_measured = std::env::args().any(|argument| argument == "--bench");
     let mut criterion = Criterion::default().configure_from_args();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -303,4 +385,6 @@ fn main() {
     ingest(&mut criterion, &runtime, &taken);
     histories(&mut criterion, &runtime, &taken, &Size::new(is_measured));
     criterion.final_summary();
+    let is_asserted = std::env::var("FLEET_BENCH_ASSERT").is_ok_and(|value| value == "1");
+    if is_asserted && !taken.is_good(&HISTORIES) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
