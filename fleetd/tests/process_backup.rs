@@ -207,8 +207,16 @@ async fn comes_back(site: Site) {
     let ended = site.fleetd(&["restore", "backup"], "restored").await.expect(0);
     let out = ended.out();
     let made_at = described["made_at"].as_str().unwrap();
-    for text in [made_at, "kept (id ", "revoked (id ", "Revoke each again", "not known", "A new manifest of"]
-    {
+    for text in [
+        made_at,
+        USER,
+        "are operators again",
+        "kept (id ",
+        "revoked (id ",
+        "Revoke each again",
+        "not known",
+        "A new manifest of",
+    ] {
         assert!(out.contains(text), "{text}: {ended:#?}");
     }
     assert!(!out.contains("late (id "), "{ended:#?}");

@@ -32,7 +32,7 @@ async fn what_is_not_a_whole_backup_is_refused_and_nothing_is_left() {
     let site = combined().await;
     let path = |name: &str| site.home.join(name);
     type Harm = fn(&Path);
-    let harms: [(&str, &str, Harm); 16] = [
+    let harms: [(&str, &str, Harm); 19] = [
         ("cut", "is damaged", |bad| cut(&bad.join("backup.json"))),
         ("empty", "is damaged", |bad| fs::write(bad.join("backup.json"), "").unwrap()),
         ("no description", "backup.json", |bad| fs::remove_file(bad.join("backup.json")).unwrap()),
@@ -54,6 +54,11 @@ async fn what_is_not_a_whole_backup_is_refused_and_nothing_is_left() {
             symlink(bad.with_extension("keys"), bad.join("keys")).unwrap();
         }),
         ("open", "may be read by others", |bad| chmod(&bad.join("keys/command.key"), 0o644)),
+        ("written by others", "may be written by others", |bad| chmod(&bad.join("backup.json"), 0o666)),
+        ("a database written by others", "may be written by others", |bad| {
+            chmod(&bad.join("fleet.db"), 0o620)
+        }),
+        ("a directory of others", "may be written by others", |bad| chmod(bad, 0o770)),
         ("open password", "may be read by others", |bad| chmod(&bad.join("local-agent/identity.key"), 0o640)),
         ("more", "is not of the backup", |bad| fs::write(bad.join("keys/root-2.key"), "").unwrap()),
         ("more beside", "is not of the backup", |bad| fs::write(bad.join("fleet.db-wal"), "").unwrap()),

@@ -42,6 +42,12 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
+    /// Others may write it, and so decide what is restored.
+    #[error("{} may be written by others, who could decide what is restored: chmod go-w", path.display())]
+    Writable {
+        /// The file or directory.
+        path: PathBuf,
+    },
 }
 
 /// Keys do not belong to the database.

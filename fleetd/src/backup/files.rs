@@ -1,6 +1,6 @@
 //! Files that are copied, and whose bytes are vouched for.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -25,8 +25,8 @@ pub(super) struct Digest {
 pub(super) enum Demand {
     /// It is this user's, and nobody else may read it.
     Private,
-    /// It is a file.
-    Any,
+    /// Nobody but this user and root could have written it: what a restore reads is believed.
+    Trusted,
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> FileError + '_ {
@@ -46,20 +46,30 @@ pub(super) fn open(path: &Path, demand: Demand) -> Result<File, FileError> {
     if !found.is_file() {
         return Err(FileError::NotAFile { path: path.to_owned() });
     }
-    if demand == Demand::Private {
-        if found.uid() != rustix::process::geteuid().as_raw() {
-            return Err(FileError::NotOwn { path: path.to_owned() });
+    match demand {
+        Demand::Private if found.uid() != rustix::process::geteuid().as_raw() => {
+            Err(FileError::NotOwn { path: path.to_owned() })
         }
-        if found.mode() & 0o077 != 0 {
-            return Err(FileError::TooOpen { path: path.to_owned() });
-        }
+        Demand::Private if found.mode() & 0o077 != 0 => Err(FileError::TooOpen { path: path.to_owned() }),
+        Demand::Private => Ok(file),
+        Demand::Trusted => trusted(path, &found).map(|()| file),
     }
-    Ok(file)
+}
+
+/// Refuses what others can write, or have written.
+pub(super) fn trusted(path: &Path, found: &Metadata) -> Result<(), FileError> {
+    if ![0, rustix::process::geteuid().as_raw()].contains(&found.uid()) {
+        return Err(FileError::NotOwn { path: path.to_owned() });
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(FileError::Writable { path: path.to_owned() });
+    }
+    Ok(())
 }
 
 /// Reads a file of at most so many bytes.
 pub(super) fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
-    let file = open(path, Demand::Any)?;
+    let file = open(path, Demand::Trusted)?;
     let mut bytes = Vec::new();
     file.take(limit).read_to_end(&mut bytes).map_err(at(path))?;
     Ok(bytes)

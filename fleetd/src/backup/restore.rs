@@ -54,6 +54,8 @@ pub struct KnownAgent {
 pub struct KnownOrganization {
     /// Its new manifest.
     pub manifest: Issued,
+    /// Its operators, by login name.
+    pub operators: Vec<String>,
     /// The agents that may come back.
     pub agents: Vec<KnownAgent>,
     /// The operators' api_keys that work again: digits and label.
@@ -160,6 +162,8 @@ fn source(config: &Config, restore: &Restore<'_>, backup: &Description) -> Resul
 
 /// Every file is there, is what it was, and nothing else is.
 fn verify(from: &Path, backup: &Description) -> Result<(), RestoreError> {
+    let found = from.metadata().map_err(|source| FileError::Io { path: from.to_owned(), source })?;
+    files::trusted(from, &found)?;
     let mut expected = BTreeSet::from([description::NAME, backup.database.file()]);
     for (has, directory) in [(backup.keys, KEYS), (backup.local_agent, LOCAL_AGENT)] {
         if !has {
@@ -178,7 +182,7 @@ fn verify(from: &Path, backup: &Description) -> Result<(), RestoreError> {
     nothing_else(from, &expected)?;
     for entry in &backup.files {
         let path = from.join(&entry.path);
-        let demand = if entry.path.contains('/') { Demand::Private } else { Demand::Any };
+        let demand = if entry.path.contains('/') { Demand::Private } else { Demand::Trusted };
         let found = files::digest(&path, demand)?;
         same(&found, entry, &path)?;
     }
@@ -261,7 +265,7 @@ impl Work<'_> {
         let database = url.file().ok_or(RestoreError::InMemory)?;
         let unfinished = with_end(database, ".restoring");
         let source = from.join(description::SQLITE);
-        let digest = files::copy(&source, &unfinished, Demand::Any)?;
+        let digest = files::copy(&source, &unfinished, Demand::Trusted)?;
         filling.made_database(&unfinished);
         let entry = self.backup.entry(description::SQLITE);
         entry.map_or(Ok(()), |entry| same(&digest, entry, &source))?;
@@ -291,7 +295,7 @@ impl Work<'_> {
         filling: Filling,
     ) -> Result<Vec<KnownOrganization>, RestoreError> {
         let path = from.join(description::DUMP);
-        let mut dump = files::open(&path, Demand::Any)?;
+        let mut dump = files::open(&path, Demand::Trusted)?;
         let digest = files::digest_of(&mut dump, &path)?;
         self.backup.entry(description::DUMP).map_or(Ok(()), |entry| same(&digest, entry, &path))?;
         dump.rewind().map_err(|source| FileError::Io { path, source })?;
@@ -377,7 +381,9 @@ async fn known(store: &Store, manifest: Issued) -> Result<KnownOrganization, Sto
         open_enrollments += page.len();
     }
     let api_keys = store.user_api_keys(id).await?;
+    let operators = store.members(id).await?;
     Ok(KnownOrganization {
+        operators: operators.into_iter().map(|operator| operator.name).collect(),
         agents,
         api_keys: api_keys.into_iter().map(|key| (key.digits, key.label.to_string())).collect(),
         open_enrollments,

@@ -163,13 +163,27 @@ fn told(config: &Config, outcome: &Outcome) -> Vec<String> {
     let made_at = &outcome.backup.made_at;
     let mut lines = vec![
         format!("Restored into {}, as it was at {made_at}.", config.data_dir.display()),
-        "Everybody must sign in again. What happened since then is forgotten, so, once the server runs:"
+        "Everybody must sign in again. What happened since then is forgotten, so, before the server runs:"
             .to_owned(),
         String::new(),
-        format!("1. Agents that were revoked since {made_at} may come back. Revoke each again, at once:"),
-        "   fleetd agents revoke NAME. Those that the backup takes for confirmed:".to_owned(),
+        format!(
+            "1. Operators who were removed since {made_at} are operators again, with the passwords of then:"
+        ),
+        "   fleetd orgs remove, and fleetd orgs set-password for whose password was changed. Those are:"
+            .to_owned(),
     ];
     let several = outcome.organizations.len() > 1;
+    for organization in &outcome.organizations {
+        lines.extend(name_of(organization).filter(|_| several));
+        lines.extend(listed(organization.operators.iter().cloned(), "fleetd orgs list"));
+    }
+    lines.extend([
+        String::new(),
+        "And once it runs:".to_owned(),
+        String::new(),
+        format!("2. Agents that were revoked since {made_at} may come back. Revoke each again, at once:"),
+        "   fleetd agents revoke NAME. Those that the backup takes for confirmed:".to_owned(),
+    ]);
     for organization in &outcome.organizations {
         lines.extend(name_of(organization).filter(|_| several));
         let agents = organization.agents.iter();
@@ -178,7 +192,7 @@ fn told(config: &Config, outcome: &Outcome) -> Vec<String> {
         lines.extend(listed(agents, "fleetd agents list"));
     }
     lines.push(
-        "2. api_keys that were revoked since then work again: fleetd api-keys revoke DIGITS. Those are:"
+        "3. api_keys that were revoked since then work again: fleetd api-keys revoke DIGITS. Those are:"
             .into(),
     );
     for organization in &outcome.organizations {
@@ -188,16 +202,16 @@ fn told(config: &Config, outcome: &Outcome) -> Vec<String> {
     }
     let open: usize = outcome.organizations.iter().map(|organization| organization.open_enrollments).sum();
     lines.push(format!(
-        "3. Enrollments that were cancelled or confirmed since then are open again ({open} open): fleetd agents \
+        "4. Enrollments that were cancelled or confirmed since then are open again ({open} open): fleetd agents \
          enrollments."
     ));
     lines.push(
-        "4. Agents that were enrolled since then are not known, and stop: enroll each anew, in an empty state \
+        "5. Agents that were enrolled since then are not known, and stop: enroll each anew, in an empty state \
          directory."
             .to_owned(),
     );
     lines.push(
-        "5. Devices that were paired since then are not, and those unpaired since are: fleetd devices list."
+        "6. Devices that were paired since then are not, and those unpaired since are: fleetd devices list."
             .to_owned(),
     );
     lines.push(String::new());
