@@ -17,8 +17,8 @@ use fleet_proto::rpc::Code;
 use fleetd::config::{Limits, Rate};
 use http_body_util::BodyExt as _;
 use limits_support::{
-    HEARTBEAT, LOGIN, Raw, answer, bench, closed, fields, frame, full, grpc_frame, http2, limited, limits,
-    metric, open_body, request, unfounded,
+    HEARTBEAT, LOGIN, Raw, Said, answer, bench, closed, fields, frame, full, grpc_frame, http2, limited,
+    limits, metric, open_body, request, unfounded,
 };
 use prost::Message as _;
 use tokio::io::AsyncWriteExt as _;
@@ -186,6 +186,96 @@ async fn a_call_that_is_cut_off_before_its_answer_counts() {
         json(bench.address, COMPLETE, None, "{}").await.header("retry-after") == "1"
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_an_address_gets_into_the_log_ends_with_its_allowance() {
+    let said = Said::default();
+    let _speaking = said.listen();
+    let bench =
+        bench(Limits { unauthenticated_rate: Some(Rate { per_second: 1, burst: 9 }), ..limits() }).await;
+    bench.advance(Duration::from_secs(60));
+    said.take();
+    let session = format!("{}A", "x".repeat(42));
+    for _ in 0..50 {
+        bench.gateway().begin_auth_handshake(guess()).await.unwrap_err();
+        bench.gateway_as(&session).upload_heartbeat(heartbeat(&bench)).await.unwrap_err();
+    }
+    let lines = said.take();
+    let refused = lines.iter().filter(|line| line.contains("a call was refused")).count();
+    assert_eq!(refused, 9, "the burst: {lines:#?}");
+    let reached = lines.iter().filter(|line| line.contains("a limit was reached")).count();
+    assert_eq!((reached, lines.len()), (1, 10), "and one for all the others: {lines:#?}");
+}
+
+#[tokio::test]
+async fn without_an_allowance_the_log_is_bounded_still() {
+    let said = Said::default();
+    let _speaking = said.listen();
+    let bench = bench(limits()).await;
+    let agent = bench.online("agent").await;
+    bench.advance(Duration::from_secs(600));
+    let refused = |lines: Vec<String>| lines.iter().filter(|line| line.contains("was refused")).count();
+    said.take();
+    for _ in 0..100 {
+        bench.gateway().begin_auth_handshake(guess()).await.unwrap_err();
+    }
+    assert_eq!(refused(said.take()), 60);
+    // Nor is it otherwise with good credentials.
+    agent.agent.driver.handshake().await.unwrap();
+    for _ in 0..10 {
+        agent.agent.driver.handshake().await.unwrap_err();
+    }
+    assert_eq!(refused(said.take()), 0);
+    bench.advance(Duration::from_secs(60));
+    for _ in 0..10 {
+        bench.gateway().begin_auth_handshake(guess()).await.unwrap_err();
+    }
+    assert_eq!(refused(said.take()), 1, "one a minute");
+}
+
+#[tokio::test]
+async fn what_an_agent_gets_into_the_log_is_bounded_and_the_rest_is_counted() {
+    let said = Said::default();
+    let _speaking = said.listen();
+    let bench = bench(limits()).await;
+    let agent = bench.online("agent").await;
+    bench.advance(Duration::from_secs(60));
+    said.take();
+    let captured_at = Some(timestamp(bench.clock.now()));
+    let rubbish =
+        move |sequence| gateway::UploadEventsRequest { payload: vec![0xff; 4].into(), captured_at, sequence };
+    let gateway = bench.gateway_as(&agent.token);
+    let answer = gateway.upload_events(futures::stream::iter((1..=200).map(rubbish))).await.unwrap();
+    assert_eq!(answer.rejected_count, 200, "all are dealt with");
+    let rejected = said.take().iter().filter(|line| line.contains("an upload was rejected")).count();
+    assert_eq!(rejected, 120);
+    let control = async |count: usize| {
+        let mut stream = gateway.control_stream().await.unwrap();
+        let hello = gateway::ControlHello { agent_version: "0.1.0".to_owned() };
+        for _ in 0..=count {
+            let kind = Some(gateway::control_stream_request::Kind::Hello(hello.clone()));
+            stream.send(gateway::ControlStreamRequest { kind }).await.unwrap();
+        }
+        stream.message().await.unwrap().unwrap();
+        stream.close_send();
+        assert_eq!(within("the end", stream.message()).await, Ok(None));
+        said.take()
+    };
+    let refused = |lines: &[String]| {
+        lines.iter().filter(|line| line.contains("WARN") && line.contains("hello comes once")).count()
+    };
+    // What it uploaded keeps no control message out of the log.
+    assert_eq!(refused(&control(200).await), 120);
+    bench.advance(Duration::from_secs(60));
+    let lines = control(10).await;
+    assert!(refused(&lines) == 1 && lines.iter().any(|line| line.contains("left_out=80")), "{lines:#?}");
+    // Nor may it open and close streams to fill the log.
+    let mut opened = 0;
+    for _ in 0..150 {
+        opened += control(0).await.iter().filter(|line| line.contains("is online")).count();
+    }
+    assert!(opened <= 60, "{opened}");
 }
 
 /// google.rpc.Status and google.rpc.RetryInfo, as the standard has them.

@@ -132,6 +132,20 @@ pub(crate) fn agent(context: &Context) -> Result<AgentIdentity, Status> {
     context.extension::<AgentIdentity>().cloned().ok_or_else(Status::unauthenticated)
 }
 
+/// Why a call was refused, for the log; whoever finds it in a request decides whether it is said.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    error: String,
+    cause: Option<String>,
+}
+
+impl Refused {
+    /// Writes it to the log.
+    pub(crate) fn say(&self) {
+        tracing::info!(error = self.error, cause = self.cause, "a call was refused");
+    }
+}
+
 impl App {
     /// The operator of a call that [`Guard::Operator`] let through, if their credential still holds: the guard looked at
     /// it before the message came, and whoever was removed since must not act by a message that was held back.
@@ -155,9 +169,18 @@ impl App {
             Guard::Open | Guard::Proof => {}
             Guard::Agent => {
                 let token = SessionToken::parse(bearer(headers)?).map_err(|_| Status::unauthenticated())?;
-                let identity =
-                    self.driver.authenticate(&token.hash()).await.map_err(|error| self.refuse(error))?;
-                extensions.insert(identity);
+                match self.driver.authenticate(&token.hash()).await {
+                    Ok(identity) => {
+                        extensions.insert(identity);
+                    }
+                    Err(error) => {
+                        let (status, refused) = self.judge(error);
+                        if let Some(refused) = refused {
+                            extensions.insert(refused);
+                        }
+                        return Err(status);
+                    }
+                }
             }
             Guard::Operator => {
                 extensions.insert(self.operator_by(bearer(headers)?).await?);
@@ -207,16 +230,26 @@ impl App {
 
     /// A failed call of the driver as the peer sees it. The cause goes to the log.
     pub(crate) fn refuse(&self, error: fleet_core::driver::ServerError) -> Status {
+        let (status, refused) = self.judge(error);
+        if let Some(refused) = refused {
+            refused.say();
+        }
+        status
+    }
+
+    /// A failed call of the driver as the peer sees it. A fault of the server goes to the log; what is the caller's is
+    /// returned, since callers can make any number of those.
+    pub(crate) fn judge(&self, error: fleet_core::driver::ServerError) -> (Status, Option<Refused>) {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         let text = error.to_string();
         let refusal = Refusal::from(error);
         if matches!(refusal.code, Code::Internal | Code::Unavailable) {
             tracing::error!(error = text, cause, "a call failed");
-        } else {
-            tracing::info!(error = text, cause, "a call was refused");
+            self.metrics.refused(refusal.code);
+            return (refusal.into(), None);
         }
         self.metrics.refused(refusal.code);
-        refusal.into()
+        (refusal.into(), Some(Refused { error: text, cause }))
     }
 }
 

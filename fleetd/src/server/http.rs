@@ -16,9 +16,9 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 
-use super::auth::{Guard, guard_of};
+use super::auth::{Guard, Refused, guard_of};
 use super::connections::{Call, Place};
-use super::limits::{Limit, OpenCall, Shown};
+use super::limits::{Limit, OpenCall, Shown, network};
 use super::{App, pages};
 
 /// How much of a body that nobody wants is read before the answer, so that a client that is still writing sees it.
@@ -57,7 +57,7 @@ impl Proof {
     fn judge(mut self) -> Result<(), Status> {
         self.is_judged = true;
         match self.shown.verdict() {
-            None => return self.front.count(self.peer),
+            None => return self.front.count_refused(self.peer, self.shown.refused()),
             Some(true) => {
                 if let Some(place) = &self.place {
                     place.known();
@@ -65,6 +65,7 @@ impl Proof {
             }
             Some(false) => {}
         }
+        self.front.say(self.peer, self.shown.refused());
         Ok(())
     }
 }
@@ -73,7 +74,7 @@ impl Drop for Proof {
     fn drop(&mut self) {
         if !self.is_judged && self.shown.verdict().is_none() {
             // Nobody is there to be told.
-            let _ = self.front.count(self.peer);
+            let _ = self.front.count_refused(self.peer, self.shown.refused());
         }
     }
 }
@@ -198,8 +199,9 @@ impl Front {
                 let admitted = self.app.admit(guard, &parts.headers, &mut parts.extensions).await;
                 // Credentials that are refused count as none.
                 admitted.map_err(|status| {
+                    let refused = parts.extensions.get();
                     let counted = status.code == Code::Unauthenticated;
-                    counted.then(|| self.count(peer).err()).flatten().unwrap_or(status)
+                    counted.then(|| self.count_refused(peer, refused).err()).flatten().unwrap_or(status)
                 })?;
                 if let Some(place) = place {
                     place.known();
@@ -216,6 +218,22 @@ impl Front {
     fn count(&self, peer: SocketAddr) -> Result<(), Status> {
         let counted = self.app.allowances.take(peer.ip(), self.app.clock.monotonic());
         counted.inspect_err(|_| self.app.reached.note(Limit::UnauthenticatedRate))
+    }
+
+    /// Counts a call whose credentials were refused, and says why as long as the address is within its allowance.
+    fn count_refused(&self, peer: SocketAddr, refused: Option<&Refused>) -> Result<(), Status> {
+        self.count(peer)?;
+        self.say(peer, refused);
+        Ok(())
+    }
+
+    /// Says why a call was refused, as often as one address may have that in the log.
+    fn say(&self, peer: SocketAddr, refused: Option<&Refused>) {
+        let Some(refused) = refused else { return };
+        let lines = &self.app.strangers_lines;
+        if lines.take(network(peer.ip()), self.app.clock.monotonic()).is_some() {
+            refused.say();
+        }
     }
 
     async fn page(&self, path: &str, peer: SocketAddr, request: Request<Incoming>) -> Response<ResponseBody> {

@@ -15,6 +15,7 @@ use fleet_core::store::AgentStatus;
 use fleet_core::time::{Clock, Monotonic};
 use fleet_proto::rpc::{Code, Context, Status};
 
+use super::auth::Refused;
 use super::metrics::Metrics;
 use crate::config::Rate;
 
@@ -166,9 +167,29 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
 
 /// What became of the credentials that a message carries itself; in the extensions of the request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Shown(Arc<OnceLock<bool>>);
+pub(super) struct Shown(Arc<Outcome>);
+
+#[derive(Debug, Default)]
+struct Outcome {
+    is_good: OnceLock<bool>,
+    refused: OnceLock<Refused>,
+}
 
 impl Shown {
+    /// Keeps why a call was refused, for whoever counts it to say or not.
+    pub(super) fn keep(context: &Context, refused: Refused) {
+        match context.extension::<Self>() {
+            // A call has one answer.
+            Some(shown) => drop(shown.0.refused.set(refused)),
+            None => refused.say(),
+        }
+    }
+
+    /// Why the call was refused, if it was.
+    pub(super) fn refused(&self) -> Option<&Refused> {
+        self.0.refused.get()
+    }
+
     /// Notes what a call came to. A fault of the server says nothing of the caller's credentials.
     pub(super) fn note<T>(context: &Context, answer: &Result<T, Status>) {
         let Some(shown) = context.extension::<Self>() else { return };
@@ -178,7 +199,7 @@ impl Shown {
             Ok(_) | Err(_) => true,
         };
         // A call has one answer.
-        let _ = shown.0.set(is_good);
+        let _ = shown.0.is_good.set(is_good);
     }
 
     /// The same of Register, whose repeats are answered also to an agent that was revoked, and whose refusals of a name
@@ -197,7 +218,69 @@ impl Shown {
 
     /// Whether they were good; `None` if they were not, or if nobody got as far as looking at them.
     pub(super) fn verdict(&self) -> Option<bool> {
-        self.0.get().copied()
+        self.0.is_good.get().copied()
+    }
+}
+
+/// What a line of the log about an agent is about: one does not keep another out of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Topic {
+    /// Its control stream begins or ends.
+    Online,
+    /// A control message was refused.
+    Control,
+    /// An upload was refused or rejected.
+    Upload,
+}
+
+/// How much one source may write into the log: so many lines, and then one a minute, which says how many were left out.
+#[derive(Debug)]
+pub(super) struct Lines<K> {
+    burst: u32,
+    sources: Mutex<BTreeMap<K, (Source, u64)>>,
+}
+
+/// How many lines a source has left, and when that was.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    left: u32,
+    at: Monotonic,
+}
+
+impl<K: Ord> Lines<K> {
+    const EVERY: Duration = Duration::from_secs(60);
+    /// How many sources are remembered. Beyond it those without a line in a minute are forgotten, and others are silent.
+    const MOST: usize = 65_536;
+
+    pub(super) const fn new(burst: u32) -> Self {
+        Self { burst, sources: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Asks for one more line: how many were left out since the last one, or `None` if this one is to be as well.
+    pub(super) fn take(&self, source: K, now: Monotonic) -> Option<u64> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if sources.len() >= Self::MOST && !sources.contains_key(&source) {
+            sources.retain(|_, (held, _)| now.since(held.at) < Self::EVERY);
+            if sources.len() >= Self::MOST {
+                return None;
+            }
+        }
+        let (held, left_out) = sources.entry(source).or_insert((Source { left: self.burst, at: now }, 0));
+        let minutes = now.since(held.at).as_secs() / Self::EVERY.as_secs();
+        if minutes > 0 {
+            let gained = u32::try_from(minutes).unwrap_or(u32::MAX);
+            *held = Source { left: held.left.saturating_add(gained).min(self.burst), at: now };
+        }
+        match held.left.checked_sub(1) {
+            Some(left) => {
+                *held = Source { left, at: held.at };
+                Some(std::mem::take(left_out))
+            }
+            None => {
+                *left_out = left_out.saturating_add(1);
+                None
+            }
+        }
     }
 }
 
@@ -472,6 +555,34 @@ mod tests {
         tries.take(other, at(0)).unwrap();
         tries.take(one, at(1000)).unwrap();
         tries.take(one, at(1000)).unwrap_err();
+    }
+
+    #[test]
+    fn a_source_writes_so_many_lines_and_then_one_a_minute_with_a_count() {
+        let lines = Lines::new(3);
+        let (minute, other) = (60_000, 2);
+        assert_eq!([(); 5].map(|()| lines.take(1, at(0))), [Some(0), Some(0), Some(0), None, None]);
+        assert_eq!(lines.take(other, at(0)), Some(0), "each for itself");
+        assert_eq!(lines.take(1, at(minute - 1)), None);
+        assert_eq!(lines.take(1, at(minute)), Some(3));
+        assert_eq!([minute, minute * 2 - 1].map(|now| lines.take(1, at(now))), [None; 2]);
+        assert_eq!(lines.take(1, at(minute * 2)), Some(2));
+        assert_eq!(
+            (0..10).filter_map(|_| lines.take(1, at(minute * 1000))).count(),
+            3,
+            "no more than the burst"
+        );
+    }
+
+    #[test]
+    fn sources_are_bounded() {
+        let lines = Lines::new(1);
+        for source in 0..Lines::<usize>::MOST + 10 {
+            let is_said = lines.take(source, at(0)).is_some();
+            assert_eq!(is_said, source < Lines::<usize>::MOST, "{source}");
+        }
+        assert_eq!(lines.take(usize::MAX, at(60_000)), Some(0));
+        assert_eq!(lines.sources.lock().unwrap().len(), 1);
     }
 
     #[test]

@@ -63,6 +63,10 @@ struct App {
     allowances: limits::Allowances,
     calls: Arc<limits::Calls>,
     reached: Arc<limits::Reached>,
+    /// What callers without good credentials may write into the log, by address.
+    strangers_lines: limits::Lines<std::net::IpAddr>,
+    /// What agents may, of each kind.
+    agents_lines: limits::Lines<(fleet_core::id::AgentId, limits::Topic)>,
     header_bytes: usize,
     request_timeout: Duration,
     streams: Streams,

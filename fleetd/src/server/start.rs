@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::connections::Room;
 use super::http::{Front, metrics_only};
 use super::keys::{KeyDirError, Keys, Missing};
-use super::limits::{Allowances, Calls, PasswordTries, Reached, Sessions};
+use super::limits::{Allowances, Calls, Lines, PasswordTries, Reached, Sessions};
 use super::links::Links;
 use super::listener::{self, Bounds};
 use super::local::{LocalKeys, LocalReports, NAME};
@@ -59,6 +59,10 @@ const CLOSE: Duration = Duration::from_secs(2);
 const HISTORIES: usize = 2;
 /// Connections at once to the address of metrics.
 const METRICS_CONNECTIONS: usize = 64;
+/// Lines of the log about calls from one address that were refused, before there is only one a minute.
+const STRANGERS_LINES: u32 = 60;
+/// Lines of the log of each kind about what one agent does, before there is only one a minute.
+const AGENTS_LINES: u32 = 120;
 /// How much is cleared away at once.
 const SWEEP_ROWS: u32 = 1000;
 
@@ -265,6 +269,8 @@ impl Server {
             header_bytes: usize::try_from(limits.header_bytes).unwrap_or(usize::MAX),
             request_timeout: limits.request_timeout,
             reached,
+            strangers_lines: Lines::new(STRANGERS_LINES),
+            agents_lines: Lines::new(AGENTS_LINES),
             metrics,
             check_every: if config.database.is_shared() { CHECK_SHARED } else { CHECK_ALONE },
             retention: config.retention,

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use fleetd::config::{Limits, Mode};
@@ -45,6 +46,35 @@ pub async fn unfounded(limits: Limits) -> Bench {
 /// Limits whose allowances do not stand still with the clock.
 pub fn limits() -> Limits {
     Limits { unauthenticated_rate: None, session_rate: None, ..Limits::default() }
+}
+
+/// What was logged, line by line, on the thread of a test, on which its server runs.
+#[derive(Debug, Clone, Default)]
+pub struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Said {
+    pub fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let writer = self.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false);
+        tracing::subscriber::set_default(subscriber.finish())
+    }
+
+    /// The lines since the last time.
+    pub fn take(&self) -> Vec<String> {
+        let said = std::mem::take(&mut *self.0.lock().unwrap());
+        String::from_utf8(said).unwrap().lines().map(ToOwned::to_owned).collect()
+    }
+}
+
+impl std::io::Write for Said {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// One number of the metrics, 0 if it is not there.

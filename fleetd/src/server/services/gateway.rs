@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleet_core::driver::ServerError;
 use fleet_core::enrollment::RegisterRequest;
 use fleet_core::handshake::server::AgentIdentity;
 use fleet_core::handshake::{BeginRequest, CompleteRequest};
+use fleet_core::id::AgentId;
 use fleet_proto::agentgateway::v1::{
     self as gateway, AgentGatewayService, control_stream_request, control_stream_response,
 };
@@ -15,7 +17,7 @@ use fleet_store::{Guard, GuardError, Stored, Upload, UploadKind, UploadOutcome};
 use futures::{SinkExt, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::super::limits::{Limit, Shown};
+use super::super::limits::{Limit, Shown, Topic};
 use super::super::streams::{End, Registered, StreamKind};
 use super::super::{App, auth, store_failed};
 
@@ -59,6 +61,29 @@ impl Gateway {
 
     async fn authenticate(&self, agent: &AgentIdentity) -> Result<(), Status> {
         self.app.driver.authenticate(&agent.session).await.map(drop).map_err(|error| self.app.refuse(error))
+    }
+
+    /// The answer to a call whose message carries credentials.
+    fn shown<T>(&self, context: &Context, answer: Result<T, ServerError>) -> Result<T, Status> {
+        let answer = self.judged(context, answer);
+        Shown::note(context, &answer);
+        answer
+    }
+
+    /// The same, whose credentials are yet to be noted.
+    fn judged<T>(&self, context: &Context, answer: Result<T, ServerError>) -> Result<T, Status> {
+        answer.map_err(|error| {
+            let (status, refused) = self.app.judge(error);
+            if let Some(refused) = refused {
+                Shown::keep(context, refused);
+            }
+            status
+        })
+    }
+
+    /// Whether one more thing that an agent did may go to the log, and how many did not since the last.
+    fn line(&self, agent_id: AgentId, topic: Topic) -> Option<u64> {
+        self.app.agents_lines.take((agent_id, topic), self.app.clock.monotonic())
     }
 
     async fn upload(
@@ -131,7 +156,10 @@ impl Gateway {
         let stored = stored.map_err(|error| match error {
             GuardError::Store(error) => store_failed(error),
             GuardError::Refused | _ => {
-                tracing::info!(agent_id = %agent.agent_id, "an upload was refused: the session is over");
+                if let Some(left_out) = self.line(agent.agent_id, Topic::Upload) {
+                    let agent_id = agent.agent_id;
+                    tracing::info!(%agent_id, left_out, "an upload was refused: the session is over");
+                }
                 Status::unauthenticated()
             }
         })?;
@@ -154,7 +182,10 @@ impl Gateway {
         sequence: i64,
         error: &fleet_proto::convert::ConvertError,
     ) -> Result<Stored, GuardError> {
-        tracing::warn!(agent_id = %guard.agent_id, sequence, %error, "an upload was rejected");
+        let agent_id = guard.agent_id;
+        if let Some(left_out) = self.line(agent_id, Topic::Upload) {
+            tracing::warn!(%agent_id, sequence, %error, left_out, "an upload was rejected");
+        }
         self.app.store.reject_upload(guard, kind, sequence).await
     }
 }
@@ -181,7 +212,7 @@ impl AgentGatewayService for Gateway {
         request: gateway::RegisterRequest,
     ) -> Result<gateway::RegisterResponse, Status> {
         let request = RegisterRequest::try_from(request)?;
-        let answer = self.app.driver.register(request).await.map_err(|error| self.app.refuse(error));
+        let answer = self.judged(&context, self.app.driver.register(request).await);
         Shown::note_register(&context, &answer);
         Ok((&answer?).into())
     }
@@ -192,9 +223,8 @@ impl AgentGatewayService for Gateway {
         request: gateway::BeginAuthHandshakeRequest,
     ) -> Result<gateway::BeginAuthHandshakeResponse, Status> {
         let request = BeginRequest::try_from(request)?;
-        let answer = self.app.driver.begin(request).await.map_err(|error| self.app.refuse(error));
-        Shown::note(&context, &answer);
-        Ok((&answer?).into())
+        let answer = self.shown(&context, self.app.driver.begin(request).await)?;
+        Ok((&answer).into())
     }
 
     async fn complete_auth_handshake(
@@ -203,9 +233,8 @@ impl AgentGatewayService for Gateway {
         request: gateway::CompleteAuthHandshakeRequest,
     ) -> Result<gateway::CompleteAuthHandshakeResponse, Status> {
         let request = CompleteRequest::try_from(request)?;
-        let answer = self.app.driver.complete(request).await.map_err(|error| self.app.refuse(error));
-        Shown::note(&context, &answer);
-        Ok((&answer?).into())
+        let answer = self.shown(&context, self.app.driver.complete(request).await)?;
+        Ok((&answer).into())
     }
 
     async fn upload_telemetry(
@@ -317,11 +346,17 @@ impl Control {
         // From now on this is the agent's one session.
         app.driver.take_over(&self.agent.session).await.map_err(|error| app.refuse(error))?;
         let mut registered = self.gateway.register_stream(&self.agent, StreamKind::Control).await?;
-        tracing::info!(agent_id = %self.agent.agent_id, version = hello.agent_version, "an agent is online");
+        let agent_id = self.agent.agent_id;
+        let version = hello.agent_version;
+        if let Some(left_out) = self.gateway.line(agent_id, Topic::Online) {
+            tracing::info!(%agent_id, version, left_out, "an agent is online");
+        }
         let accepted = gateway::ControlAccepted { server_time: Some(timestamp(app.clock.now())) };
         self.say(control_stream_response::Kind::Accepted(accepted)).await?;
         let ended = self.listen(&mut requests, &mut registered).await;
-        tracing::info!(agent_id = %self.agent.agent_id, "an agent's control stream ended");
+        if let Some(left_out) = self.gateway.line(agent_id, Topic::Online) {
+            tracing::info!(%agent_id, left_out, "an agent's control stream ended");
+        }
         ended
     }
 
@@ -356,20 +391,21 @@ impl Control {
             let Some(request) = request else { return Ok(()) };
             self.gateway.authenticate(&self.agent).await?;
             let agent_id = self.agent.agent_id;
-            match request {
+            // An invalid message is refused and logged; the stream lives.
+            let (refused, command_id) = match request {
                 Err(Broken::Stream(status)) => return Err(status),
-                // An invalid message is refused and logged; the stream lives.
-                Err(Broken::Message(status)) => {
-                    tracing::warn!(%agent_id, %status, "a control message was refused")
-                }
+                Err(Broken::Message(status)) => (status.to_string(), None),
                 Ok(request) => match request.kind {
                     Some(control_stream_request::Kind::Ack(ack)) => {
-                        tracing::warn!(%agent_id, command_id = ack.command_id, "an ack of a command never sent");
+                        ("an ack of a command never sent".to_owned(), Some(ack.command_id))
                     }
                     Some(control_stream_request::Kind::Hello(_)) | None => {
-                        tracing::warn!(%agent_id, "a control message was refused: hello comes once");
+                        ("hello comes once".to_owned(), None)
                     }
                 },
+            };
+            if let Some(left_out) = self.gateway.line(agent_id, Topic::Control) {
+                tracing::warn!(%agent_id, command_id, left_out, "a control message was refused: {refused}");
             }
         }
     }
