@@ -17,8 +17,8 @@ use fleet_proto::rpc::Code;
 use fleetd::config::{Limits, Rate};
 use http_body_util::BodyExt as _;
 use limits_support::{
-    HEARTBEAT, LOGIN, Raw, Said, answer, bench, closed, fields, frame, full, grpc_frame, http2, limited,
-    limits, metric, open_body, request, unfounded,
+    HEARTBEAT, Http2, LOGIN, Raw, Said, answer, bench, closed, fields, frame, full, grpc_frame, http2,
+    limited, limits, metric, open_body, request, unfounded,
 };
 use prost::Message as _;
 use tokio::io::AsyncWriteExt as _;
@@ -620,4 +620,98 @@ async fn a_connection_without_credentials_does_not_stay_and_an_agents_does() {
     assert_eq!(limited(&bench, "idle-timeout").await, 3);
     eventually("nothing is left of them", async || metric(&bench, "fleetd_connections_open").await <= 3)
         .await;
+}
+
+/// Waits until the server has ended a connection.
+async fn gone(what: &str, sender: &mut Http2) {
+    within(what, async {
+        while sender.ready().await.is_ok() && !sender.is_closed() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_of_an_agent_that_is_revoked_or_refused_does_not_stay() {
+    let short = Duration::from_secs(2);
+    let bench = bench(Limits { idle_timeout: short, request_timeout: short, ..limits() }).await;
+    let (revoked, refused) = (bench.online("revoked").await, bench.online("refused").await);
+    let stays = bench.online("stays").await;
+    let beat = |token: &str| {
+        let body = full(heartbeat(&bench).encode_to_vec());
+        request(bench.address, HEARTBEAT, "application/proto", Some(token), body)
+    };
+    let mut connections = Vec::new();
+    for agent in [&revoked, &refused, &stays] {
+        let mut sender = http2(bench.address).await;
+        assert_eq!(answer(&mut sender, beat(&agent.token)).await.status, 200, "{}", agent.agent.name);
+        connections.push(sender);
+    }
+    let [mut of_revoked, mut of_refused, mut of_stays] = <[Http2; 3]>::try_from(connections).ok().unwrap();
+    // A stranger that comes after them and is gone shows that they had their time.
+    let mut stranger = http2(bench.address).await;
+    gone("a stranger", &mut stranger).await;
+    assert!(!of_revoked.is_closed() && !of_refused.is_closed(), "they are known");
+    let revoke = admin::RevokeAgentRequest { agent_id: revoked.agent_id };
+    bench.admin().revoke_agent(revoke).await.unwrap();
+    assert_eq!(answer(&mut of_refused, beat("guess")).await.status, 401);
+    gone("the connection of the agent that was revoked", &mut of_revoked).await;
+    gone("the connection whose credentials were refused", &mut of_refused).await;
+    assert_eq!(limited(&bench, "idle-timeout").await, 3);
+    assert_eq!(answer(&mut of_stays, beat(&stays.token)).await.status, 200);
+}
+
+#[tokio::test]
+async fn one_agent_cannot_take_all_the_connections() {
+    let bench = bench(Limits { connections: 80, ..limits() }).await;
+    let (hoarder, honest) = (bench.online("hoarder").await, bench.online("honest").await);
+    let beat = |token: &str| {
+        let body = full(heartbeat(&bench).encode_to_vec());
+        request(bench.address, HEARTBEAT, "application/proto", Some(token), body)
+    };
+    let mut hoard = Vec::new();
+    for number in 0..100 {
+        let mut sender = http2(bench.address).await;
+        assert_eq!(answer(&mut sender, beat(&hoarder.token)).await.status, 200, "{number}");
+        hoard.push(sender);
+    }
+    let mut newcomers = Vec::new();
+    for number in 0..10 {
+        let mut sender = http2(bench.address).await;
+        assert_eq!(answer(&mut sender, beat(&honest.token)).await.status, 200, "{number}");
+        newcomers.push(sender);
+    }
+    for sender in &mut newcomers {
+        assert_eq!(answer(sender, beat(&honest.token)).await.status, 200, "it stays");
+    }
+    let kept = hoard.iter().filter(|sender| !sender.is_closed()).count();
+    assert!((64..80).contains(&kept), "{kept}");
+}
+
+#[tokio::test]
+async fn streams_count_as_calls_of_an_agent() {
+    let bench = bench(Limits { calls_per_agent: 3, ..limits() }).await;
+    let agent = bench.online("agent").await;
+    let prefix = "agentgateway.v1.AgentGatewayService";
+    let mut sender = http2(bench.address).await;
+    let mut open = Vec::new();
+    let mut answers = JoinSet::new();
+    for method in ["UploadTelemetry", "UploadEvents", "ControlStream"] {
+        let (body, stream) = open_body();
+        let kind = "application/connect+proto";
+        let call = request(bench.address, &format!("{prefix}/{method}"), kind, Some(&agent.token), stream);
+        answers.spawn(sender.send_request(call));
+        open.push(body);
+    }
+    let one_more = async || bench.gateway_as(&agent.token).upload_heartbeat(heartbeat(&bench)).await;
+    let refused = || async { one_more().await.is_err_and(|status| status.code == Code::ResourceExhausted) };
+    eventually("three streams are open", refused).await;
+    let status = one_more().await.unwrap_err();
+    assert!(status.message.contains("may have 3 calls open at once"), "{status:?}");
+    // One that ends makes room, those that are held do not.
+    open.pop();
+    eventually("there is room", async || one_more().await.is_ok()).await;
+    open.clear();
+    answers.shutdown().await;
 }

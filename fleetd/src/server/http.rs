@@ -16,8 +16,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 
-use super::auth::{Guard, Refused, guard_of};
-use super::connections::{Call, Place};
+use super::auth::{Guard, OperatorIdentity, Refused, guard_of};
+use super::connections::{Call, Place, Subject};
 use super::limits::{Limit, OpenCall, Shown, network};
 use super::{App, pages};
 
@@ -57,10 +57,15 @@ impl Proof {
     fn judge(mut self) -> Result<(), Status> {
         self.is_judged = true;
         match self.shown.verdict() {
-            None => return self.front.count_refused(self.peer, self.shown.refused()),
-            Some(true) => {
+            None => {
                 if let Some(place) = &self.place {
-                    place.known();
+                    place.refused();
+                }
+                return self.front.count_refused(self.peer, self.shown.refused());
+            }
+            Some(true) => {
+                if let (Some(place), Some(subject)) = (&self.place, self.shown.subject()) {
+                    place.known(subject);
                 }
             }
             Some(false) => {}
@@ -109,6 +114,12 @@ impl Body for Held {
 /// The connection of a request.
 fn place(request: &Request<Incoming>) -> Option<&Arc<Place>> {
     request.extensions().get()
+}
+
+/// Who was found to call.
+fn subject(found: &http::Extensions) -> Option<Subject> {
+    let agent = found.get::<AgentIdentity>().map(|agent| Subject::Agent(agent.agent_id));
+    agent.or_else(|| found.get::<OperatorIdentity>().map(|operator| Subject::Operator(operator.user_id)))
 }
 
 /// How long the headers of a request are, as HTTP/2 counts them (RFC 9113 section 6.5.2).
@@ -201,10 +212,13 @@ impl Front {
                 admitted.map_err(|status| {
                     let refused = parts.extensions.get();
                     let counted = status.code == Code::Unauthenticated;
+                    if let (true, Some(place)) = (counted, &place) {
+                        place.refused();
+                    }
                     counted.then(|| self.count_refused(peer, refused).err()).flatten().unwrap_or(status)
                 })?;
-                if let Some(place) = place {
-                    place.known();
+                if let (Some(place), Some(subject)) = (place, subject(&parts.extensions)) {
+                    place.known(subject);
                 }
                 let agent = parts.extensions.get::<AgentIdentity>().filter(|_| guard == Guard::Agent);
                 let open = agent.map(|agent| self.app.calls.take(agent.agent_id)).transpose();
@@ -267,8 +281,8 @@ impl Front {
         let mut extensions = http::Extensions::new();
         match self.app.admit(Guard::Operator, request.headers(), &mut extensions).await {
             Ok(()) => {
-                if let Some(place) = place(&request) {
-                    place.known();
+                if let (Some(place), Some(subject)) = (place(&request), subject(&extensions)) {
+                    place.known(subject);
                 }
                 match self.app.store.has_several_organizations().await {
                     Ok(false) => metrics_text(&self.app),

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use fleet_core::code::SecretHash;
 use fleet_core::driver::Gate;
 use fleet_core::enrollment::RegisterResponse;
 use fleet_core::id::{AgentId, UserId};
@@ -16,6 +17,7 @@ use fleet_core::time::{Clock, Monotonic};
 use fleet_proto::rpc::{Code, Context, Status};
 
 use super::auth::Refused;
+use super::connections::Subject;
 use super::metrics::Metrics;
 use crate::config::Rate;
 
@@ -173,6 +175,7 @@ pub(super) struct Shown(Arc<Outcome>);
 struct Outcome {
     is_good: OnceLock<bool>,
     refused: OnceLock<Refused>,
+    credential: OnceLock<SecretHash>,
 }
 
 impl Shown {
@@ -183,6 +186,19 @@ impl Shown {
             Some(shown) => drop(shown.0.refused.set(refused)),
             None => refused.say(),
         }
+    }
+
+    /// Notes by what its credentials are told from others, good or not.
+    pub(super) fn by(context: &Context, credential: &str) {
+        if let Some(shown) = context.extension::<Self>() {
+            // A call has one message.
+            let _ = shown.0.credential.set(SecretHash::of(credential));
+        }
+    }
+
+    /// Whose credentials they are, if the message says so.
+    pub(super) fn subject(&self) -> Option<Subject> {
+        self.0.credential.get().copied().map(Subject::Credential)
     }
 
     /// Why the call was refused, if it was.

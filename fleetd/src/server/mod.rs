@@ -70,6 +70,8 @@ struct App {
     header_bytes: usize,
     request_timeout: Duration,
     streams: Streams,
+    /// The connections of the listeners that serve calls.
+    room: Arc<connections::Room>,
     links: Links,
     metrics: Metrics,
     /// The keys of the agent half, in combined mode.

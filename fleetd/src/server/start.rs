@@ -195,6 +195,11 @@ pub struct Server {
     _lock: DataDirLock,
 }
 
+/// A call that is under way is not cut off.
+fn idle_timeout(limits: &crate::config::Limits) -> Duration {
+    limits.idle_timeout.max(limits.request_timeout)
+}
+
 struct Local {
     directory: StateDir,
     site: Site,
@@ -257,6 +262,7 @@ impl Server {
         let streams = Streams::default();
         let (founded, _) = watch::channel(organization.is_some());
         let app = Arc::new(App {
+            room: Room::new(limits, idle_timeout(limits), Arc::clone(&reached)),
             links: Links::new(streams.clone()),
             passwords: Passwords::new(random.as_ref())
                 .map_err(|error| StartError::Passwords(Box::new(error)))?,
@@ -371,15 +377,13 @@ impl Server {
     ) -> Result<(), StartError> {
         let front = Front { app: Arc::clone(&self.app), services };
         let limits = &config.limits;
-        // A call that is under way is not cut off.
-        let idle_timeout = limits.idle_timeout.max(limits.request_timeout);
         let bounds = |room| Bounds {
             room,
             header_bytes: limits.header_bytes,
             handshake_timeout: limits.handshake_timeout,
             drain_timeout: config.drain_timeout,
         };
-        let shared = bounds(Room::new(limits, idle_timeout, Arc::clone(&self.app.reached)));
+        let shared = bounds(Arc::clone(&self.app.room));
         for address in &config.listen {
             let (listener, bound) = bind(*address).await?;
             self.addresses.push(bound);
@@ -406,7 +410,7 @@ impl Server {
             let room = Room::with(
                 METRICS_CONNECTIONS,
                 METRICS_CONNECTIONS,
-                idle_timeout,
+                idle_timeout(limits),
                 Arc::clone(&self.app.reached),
             );
             let stop = self.stop.clone();

@@ -16,6 +16,7 @@ use fleet_proto::convert::timestamp;
 use fleet_proto::rpc::{Code, Context, Status};
 use fleet_store::{AgentFilter, AgentListing};
 
+use super::super::connections::Subject;
 use super::super::streams::End;
 use super::super::{App, store_failed};
 use super::{id, next_page, page_size, page_token};
@@ -210,6 +211,7 @@ impl AgentAdminService for Admin {
         self.0.driver.revoke(Revoke { operator, agent_id }).await.map_err(|error| self.0.refuse(error))?;
         // Committed: nothing of it is accepted any more. What is open ends now.
         self.0.streams.end(agent_id, End::Revoked);
+        self.0.room.forget(Subject::Agent(agent_id));
         Ok(admin::RevokeAgentResponse {})
     }
 }

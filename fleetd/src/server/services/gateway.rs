@@ -211,6 +211,7 @@ impl AgentGatewayService for Gateway {
         context: Context,
         request: gateway::RegisterRequest,
     ) -> Result<gateway::RegisterResponse, Status> {
+        Shown::by(&context, &request.enrollment_token);
         let request = RegisterRequest::try_from(request)?;
         let answer = self.judged(&context, self.app.driver.register(request).await);
         Shown::note_register(&context, &answer);
@@ -222,6 +223,7 @@ impl AgentGatewayService for Gateway {
         context: Context,
         request: gateway::BeginAuthHandshakeRequest,
     ) -> Result<gateway::BeginAuthHandshakeResponse, Status> {
+        Shown::by(&context, &request.api_key);
         let request = BeginRequest::try_from(request)?;
         let answer = self.shown(&context, self.app.driver.begin(request).await)?;
         Ok((&answer).into())
