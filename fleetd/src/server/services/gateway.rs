@@ -24,6 +24,9 @@ use super::super::{App, auth, store_failed};
 /// How long a control stream may say nothing before its hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long a stream waits for the store: one that does not answer cannot say either that its agent was revoked.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 pub(super) struct Gateway {
     app: Arc<App>,
 }
@@ -54,8 +57,8 @@ impl Gateway {
     /// Registers a stream and only then checks its agent again: a revocation in between finds the stream, one before
     /// is found by the check.
     async fn register_stream(&self, agent: &AgentIdentity, kind: StreamKind) -> Result<Registered, Status> {
-        let registered = self.app.streams.register(agent.agent_id, kind);
-        self.authenticate(agent).await?;
+        let mut registered = self.app.streams.register(agent.agent_id, kind);
+        unless_ended(&mut registered, self.authenticate(agent)).await.map_err(ended)??;
         Ok(registered)
     }
 
@@ -106,7 +109,7 @@ impl Gateway {
                 biased;
                 end = registered.ended() => return Err(ended(end)),
                 _ = check.tick() => {
-                    self.authenticate(&agent).await?;
+                    unless_ended(&mut registered, self.authenticate(&agent)).await.map_err(ended)??;
                     continue;
                 }
                 message = messages.next() => message,
@@ -122,7 +125,8 @@ impl Gateway {
                 )));
             }
             before = message.sequence;
-            let stored = self.store(&agent, kind, &message).await?;
+            let stored = unless_ended(&mut registered, self.store(&agent, kind, &message));
+            let stored = stored.await.map_err(ended)??;
             self.app.metrics.stored(&stored);
             counts.durable = stored.durable_sequence;
             match stored.outcome {
@@ -195,6 +199,26 @@ fn checks(every: Duration) -> tokio::time::Interval {
     let mut checks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     checks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     checks
+}
+
+/// What the store says, unless the stream is to end first or it says nothing in time.
+async fn unless_ended<T>(
+    registered: &mut Registered,
+    asked: impl Future<Output = Result<T, Status>>,
+) -> Result<Result<T, Status>, End> {
+    tokio::select! {
+        biased;
+        end = registered.ended() => Err(end),
+        answer = in_time(asked) => Ok(answer),
+    }
+}
+
+/// What the store says, if it does in time.
+async fn in_time<T>(asked: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
+        tracing::error!("the store did not answer a stream in time");
+        Err(Status::unavailable())
+    })
 }
 
 fn ended(end: End) -> Status {
@@ -336,6 +360,12 @@ impl Control {
             .await
     }
 
+    /// Says why the stream ends.
+    async fn end(&mut self, end: End) -> Result<(), Status> {
+        self.goaway(&end.to_string()).await?;
+        if end == End::Revoked { Err(Status::unauthenticated()) } else { Ok(()) }
+    }
+
     async fn serve(&mut self, mut requests: Incoming<gateway::ControlStreamRequest>) -> Result<(), Status> {
         let hello = tokio::time::timeout(HELLO_WITHIN, requests.next()).await;
         let hello = hello.map_err(|_| Status::new(Code::DeadlineExceeded, "no hello within 10 s"))?;
@@ -346,7 +376,8 @@ impl Control {
         };
         let app = Arc::clone(&self.gateway.app);
         // From now on this is the agent's one session.
-        app.driver.take_over(&self.agent.session).await.map_err(|error| app.refuse(error))?;
+        let taken_over = app.driver.take_over(&self.agent.session);
+        in_time(async { taken_over.await.map_err(|error| app.refuse(error)) }).await?;
         let mut registered = self.gateway.register_stream(&self.agent, StreamKind::Control).await?;
         let agent_id = self.agent.agent_id;
         let version = hello.agent_version;
@@ -375,23 +406,26 @@ impl Control {
         loop {
             let request = tokio::select! {
                 biased;
-                end = registered.ended() => {
-                    self.goaway(&end.to_string()).await?;
-                    return if end == End::Revoked { Err(Status::unauthenticated()) } else { Ok(()) };
-                }
+                end = registered.ended() => return self.end(end).await,
                 () = &mut session_over => {
                     self.goaway("the session is over").await?;
                     return Err(Status::unauthenticated());
                 }
                 () = gone.cancelled() => return Ok(()),
                 _ = check.tick() => {
-                    self.gateway.authenticate(&self.agent).await?;
+                    match unless_ended(registered, self.gateway.authenticate(&self.agent)).await {
+                        Ok(checked) => checked?,
+                        Err(end) => return self.end(end).await,
+                    }
                     continue;
                 }
                 request = requests.next() => request,
             };
             let Some(request) = request else { return Ok(()) };
-            self.gateway.authenticate(&self.agent).await?;
+            match unless_ended(registered, self.gateway.authenticate(&self.agent)).await {
+                Ok(checked) => checked?,
+                Err(end) => return self.end(end).await,
+            }
             let agent_id = self.agent.agent_id;
             // An invalid message is refused and logged; the stream lives.
             let (refused, command_id) = match request {
@@ -410,5 +444,33 @@ impl Control {
                 tracing::warn!(%agent_id, command_id, left_out, "a control message was refused: {refused}");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::super::super::streams::Streams;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_keeps_a_stream_from_no_end() {
+        let streams = Streams::default();
+        let agent = AgentId::new(1).unwrap();
+        let mut registered = streams.register(agent, StreamKind::Control);
+        assert_eq!(unless_ended(&mut registered, async { Ok(7) }).await.unwrap().unwrap(), 7);
+        let began = tokio::time::Instant::now();
+        let hangs = unless_ended(&mut registered, pending::<Result<(), _>>()).await;
+        assert_eq!(hangs.unwrap().unwrap_err().code, Code::Unavailable);
+        assert_eq!(began.elapsed(), PATIENCE);
+        let began = tokio::time::Instant::now();
+        let asked = async {
+            // It hangs, and meanwhile the agent is revoked.
+            streams.end(agent, End::Revoked);
+            pending::<Result<(), Status>>().await
+        };
+        assert_eq!(unless_ended(&mut registered, asked).await.unwrap_err(), End::Revoked);
+        assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }
