@@ -172,6 +172,55 @@ async fn a_revoked_agents_repeats_count_and_a_waiting_ones_do_not() {
 }
 
 #[tokio::test]
+async fn whatever_is_asked_for_without_credentials_counts() {
+    let bench =
+        bench(Limits { unauthenticated_rate: Some(Rate { per_second: 1, burst: 9 }), ..limits() }).await;
+    bench.advance(Duration::from_secs(60));
+    let asked = [("GET", "/", 200), ("GET", "/nothing", 404), ("POST", "/nothing", 501)];
+    let ask = async |method: &str, path: &str| {
+        let kind = ("content-type", "application/json");
+        http1(bench.address, method, path, &[kind], b"{}").await
+    };
+    for _ in 0..3 {
+        for (method, path, status) in asked {
+            assert_eq!(ask(method, path).await.status, status, "{method} {path}");
+        }
+    }
+    for (method, path, _) in asked {
+        assert_eq!(ask(method, path).await.status, 429, "{method} {path}");
+    }
+    assert_eq!(ask("POST", "/nothing").await.header("retry-after"), "1");
+    bench.operators().who_am_i(fleet::WhoAmIRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_nobodys_guess() {
+    let bench =
+        bench(Limits { unauthenticated_rate: Some(Rate { per_second: 1, burst: 3 }), ..limits() }).await;
+    bench.advance(Duration::from_secs(60));
+    let path = bench.directory.path().join("data").join("fleet.db");
+    let tables = sea_orm::Database::connect(format!("sqlite://{}", path.display())).await.unwrap();
+    let rename = async |from: &str, to: &str| {
+        let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+        sea_orm::ConnectionTrait::execute_unprepared(&tables, &sql).await.unwrap();
+    };
+    rename("user_session", "gone").await;
+    let bearer = format!("Bearer {}", bench.token);
+    let metrics =
+        async || http1(bench.address, "GET", "/metrics", &[("authorization", &bearer)], b"").await.status;
+    for number in 0..10 {
+        assert_eq!(metrics().await, 503, "{number}");
+    }
+    rename("gone", "user_session").await;
+    assert_eq!(metrics().await, 200);
+    // None of that was taken from the allowance.
+    for _ in 0..3 {
+        assert_eq!(http1(bench.address, "GET", "/metrics", &[], b"").await.status, 401);
+    }
+    assert_eq!(http1(bench.address, "GET", "/metrics", &[], b"").await.status, 429);
+}
+
+#[tokio::test]
 async fn a_call_that_is_cut_off_before_its_answer_counts() {
     let bench =
         bench(Limits { unauthenticated_rate: Some(Rate { per_second: 1, burst: 5 }), ..limits() }).await;

@@ -234,6 +234,14 @@ impl Front {
         counted.inspect_err(|_| self.app.reached.note(Limit::UnauthenticatedRate))
     }
 
+    /// Counts a request whose credentials were refused.
+    fn refuse(&self, peer: SocketAddr, request: &Request<Incoming>) -> Result<(), Status> {
+        if let Some(place) = place(request) {
+            place.refused();
+        }
+        self.count(peer)
+    }
+
     /// Counts a call whose credentials were refused, and says why as long as the address is within its allowance.
     fn count_refused(&self, peer: SocketAddr, refused: Option<&Refused>) -> Result<(), Status> {
         self.count(peer)?;
@@ -252,27 +260,32 @@ impl Front {
 
     async fn page(&self, path: &str, peer: SocketAddr, request: Request<Incoming>) -> Response<ResponseBody> {
         let get = matches!(*request.method(), Method::GET | Method::HEAD);
+        if get && path == "/metrics" {
+            return self.metrics(peer, request).await;
+        }
+        // A page is there for anybody, and so is the answer that there is none.
+        let counted = self.count(peer);
         if let Some(token) = path.strip_prefix("/setup/") {
-            return match self.count(peer) {
+            return match counted {
                 Ok(()) => self.set_up(token, request).await,
-                Err(status) => text(StatusCode::TOO_MANY_REQUESTS, format!("{status}\n")),
+                Err(status) => too_many(&status),
             };
+        }
+        if request.method() == Method::POST {
+            let unknown = Status::new(Code::Unimplemented, "there is no such method");
+            let status = counted.err().unwrap_or(unknown);
+            let headers = request.headers().clone();
+            if request.version() < Version::HTTP_2 {
+                drain(request.into_body()).await;
+            }
+            return status.into_http_response(&headers);
+        }
+        if let Err(status) = counted {
+            return too_many(&status);
         }
         match path {
             "/" if get => html(StatusCode::OK, pages::index()),
-            "/healthz" if get => match self.count(peer) {
-                Ok(()) => health(&self.app).await,
-                Err(status) => text(StatusCode::TOO_MANY_REQUESTS, format!("{status}\n")),
-            },
-            "/metrics" if get => self.metrics(peer, request).await,
-            _ if request.method() == Method::POST => {
-                let status = Status::new(Code::Unimplemented, "there is no such method");
-                let headers = request.headers().clone();
-                if request.version() < Version::HTTP_2 {
-                    drain(request.into_body()).await;
-                }
-                status.into_http_response(&headers)
-            }
+            "/healthz" if get => health(&self.app).await,
             _ => html(StatusCode::NOT_FOUND, pages::not_found()),
         }
     }
@@ -298,7 +311,10 @@ impl Front {
                     }
                 }
             }
-            Err(_) if self.count(peer).is_err() => {
+            Err(status) if status.code != Code::Unauthenticated => {
+                text(StatusCode::SERVICE_UNAVAILABLE, format!("{status}\n"))
+            }
+            Err(_) if self.refuse(peer, &request).is_err() => {
                 text(StatusCode::TOO_MANY_REQUESTS, "too many calls without credentials\n".to_owned())
             }
             Err(status) => {
@@ -342,13 +358,15 @@ impl Front {
 }
 
 async fn health(app: &App) -> Response<ResponseBody> {
-    match app.store.organization().await {
-        Ok(_) => text(StatusCode::OK, "ok\n".to_owned()),
-        Err(error) => {
-            let _ = super::store_failed(error);
-            text(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be reached\n".to_owned())
-        }
+    if app.is_serving().await {
+        text(StatusCode::OK, "ok\n".to_owned())
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, "the database cannot be reached\n".to_owned())
     }
+}
+
+fn too_many(status: &Status) -> Response<ResponseBody> {
+    text(StatusCode::TOO_MANY_REQUESTS, format!("{status}\n"))
 }
 
 /// The answer to whoever reads metrics on a listener of their own. Health is there too: a probe has no certificate to

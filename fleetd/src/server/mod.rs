@@ -113,6 +113,31 @@ impl FailedLogins {
     }
 }
 
+/// A database that takes longer cannot be reached, as far as a probe is concerned.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+
+impl App {
+    /// Whether calls can be served, which takes the database.
+    async fn is_serving(&self) -> bool {
+        answers_a_probe(self.store.organization()).await
+    }
+}
+
+/// Whether the store answers in time, and well.
+async fn answers_a_probe<T>(asked: impl Future<Output = Result<T, StoreError>>) -> bool {
+    match tokio::time::timeout(PROBE_PATIENCE, asked).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(error)) => {
+            let _ = store_failed(error);
+            false
+        }
+        Err(_) => {
+            tracing::error!("the store did not answer a probe");
+            false
+        }
+    }
+}
+
 /// A fault of the store as the peer sees it; the cause goes to the log.
 fn store_failed(error: StoreError) -> Status {
     let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -146,6 +171,14 @@ mod tests {
         );
         assert_eq!(find("7"), Some(7), "not the one that is called so");
         assert_eq!([find(""), find("acm"), find("0"), find("-7")], [None; 4]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_does_not_wait_for_a_store_that_hangs() {
+        assert!(answers_a_probe(async { Ok(()) }).await);
+        let began = tokio::time::Instant::now();
+        assert!(!answers_a_probe(std::future::pending::<Result<(), _>>()).await);
+        assert_eq!(began.elapsed(), PROBE_PATIENCE);
     }
 
     #[test]

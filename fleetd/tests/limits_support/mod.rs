@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use bytes::Bytes;
 use fleetd::config::{Limits, Mode};
@@ -54,6 +54,11 @@ pub struct Said(Arc<Mutex<Vec<u8>>>);
 
 impl Said {
     pub fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        // With one subscriber in all, what another thread without any comes by first would be off for every thread.
+        static ANOTHER: LazyLock<tracing::Dispatch> = LazyLock::new(|| {
+            tracing::Dispatch::new(tracing_subscriber::fmt().with_writer(std::io::sink).finish())
+        });
+        LazyLock::force(&ANOTHER);
         let writer = self.clone();
         let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false);
         tracing::subscriber::set_default(subscriber.finish())

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fleet_proto::grpc::health::v1::health_check_response::ServingStatus;
 use fleet_proto::grpc::health::v1::{
@@ -10,10 +9,7 @@ use fleet_proto::grpc::health::v1::{
 };
 use fleet_proto::rpc::{Code, Context, Outgoing, Status};
 
-use super::super::{App, store_failed};
-
-/// A database that takes longer cannot be reached, as far as a probe is concerned.
-const PATIENCE: Duration = Duration::from_secs(5);
+use super::super::App;
 
 /// What can be asked about besides the whole, which is the empty name.
 const SERVICES: [&str; 6] = [
@@ -29,17 +25,8 @@ pub(super) struct Probes(pub(super) Arc<App>);
 
 impl Probes {
     async fn status(&self) -> HealthCheckResponse {
-        let status = match tokio::time::timeout(PATIENCE, self.0.store.organization()).await {
-            Ok(Ok(_)) => ServingStatus::Serving,
-            Ok(Err(error)) => {
-                let _ = store_failed(error);
-                ServingStatus::NotServing
-            }
-            Err(_) => {
-                tracing::error!("the store did not answer a probe");
-                ServingStatus::NotServing
-            }
-        };
+        let is_serving = self.0.is_serving().await;
+        let status = if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         HealthCheckResponse { status: status.into() }
     }
 }
