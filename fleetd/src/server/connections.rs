@@ -286,6 +286,7 @@ impl Place {
                 self.refused();
             }
             tokio::select! {
+                biased;
                 () = self.closing.cancelled() => return,
                 // What is open on it has the time that a stranger's has.
                 () = self.demoted.notified() => self.asked(),
