@@ -746,16 +746,22 @@ async fn streams_count_as_calls_of_an_agent() {
     let mut sender = http2(bench.address).await;
     let mut open = Vec::new();
     let mut answers = JoinSet::new();
-    for method in ["UploadTelemetry", "UploadEvents", "ControlStream"] {
+    for (method, kind) in
+        [("UploadTelemetry", "telemetry"), ("UploadEvents", "events"), ("ControlStream", "control")]
+    {
         let (body, stream) = open_body();
-        let kind = "application/connect+proto";
-        let call = request(bench.address, &format!("{prefix}/{method}"), kind, Some(&agent.token), stream);
+        let json = "application/connect+json";
+        let call = request(bench.address, &format!("{prefix}/{method}"), json, Some(&agent.token), stream);
         answers.spawn(sender.send_request(call));
+        if kind == "control" {
+            let hello = grpc_frame(false, br#"{"hello":{"agentVersion":"0.1.0"}}"#);
+            body.unbounded_send(hello.into()).unwrap();
+        }
         open.push(body);
+        let gauge = format!("fleetd_streams_open{{kind=\"{kind}\"}}");
+        eventually(method, async || metric(&bench, &gauge).await == 1).await;
     }
     let one_more = async || bench.gateway_as(&agent.token).upload_heartbeat(heartbeat(&bench)).await;
-    let refused = || async { one_more().await.is_err_and(|status| status.code == Code::ResourceExhausted) };
-    eventually("three streams are open", refused).await;
     let status = one_more().await.unwrap_err();
     assert!(status.message.contains("may have 3 calls open at once"), "{status:?}");
     // One that ends makes room, those that are held do not.
