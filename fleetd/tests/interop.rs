@@ -1,5 +1,5 @@
-//! The clients of others against a real server: connect-node, Python's grpcio, `buf curl`; and what probes see. The
-//! clients are installed from their registries, once; where that cannot be, the test says so and passes.
+//! The clients of others against a real server: connect-node, connect-go, Python's grpcio, `buf curl`; and what probes
+//! see. The clients are installed from their registries, once; where that cannot be, the test says so and passes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod interop_support;
@@ -155,8 +155,32 @@ async fn connect_node(tls: bool) {
     let mut command = Command::new("node");
     command.arg(node.join("clients.mjs")).arg(given.file());
     let output = run(&mut command, CLIENT_WITHIN).await.unwrap();
-    let said = printed("connect-node", &output);
+    require_every_way(&printed("connect-node", &output), &given).await;
+}
 
+#[tokio::test]
+async fn connect_go_calls_in_every_protocol() {
+    connect_go(false).await;
+}
+
+#[tokio::test]
+async fn connect_go_calls_in_every_protocol_over_tls() {
+    connect_go(true).await;
+}
+
+async fn connect_go(tls: bool) {
+    let built = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let client = match interop_support::connect_go(built.path()).await {
+        Ok(client) => client,
+        Err(why) => return skipped("connect-go", &why),
+    };
+    let given = Given::new(tls).await;
+    let output = run(Command::new(client).arg(given.file()), CLIENT_WITHIN).await.unwrap();
+    require_every_way(&printed("connect-go", &output), &given).await;
+}
+
+/// Requires that a client of Connect has called in all of its ways: HTTP/1.1 has no two directions at once.
+async fn require_every_way(said: &str, given: &Given) {
     let both_ways = ["connect-h2", "connect-h2-json", "grpc-h2", "grpc-h2-json", "grpc-web-h2"];
     let one_way = ["connect-h1", "connect-h1-json", "grpc-web-h1"];
     let mut expected = Vec::new();
@@ -330,12 +354,4 @@ async fn buf_curl(tls: bool, ways: &Ways<'_>) {
     }
     let names: Vec<_> = ways.iter().map(|(name, _)| *name).collect();
     given.require_seen(&names).await;
-}
-
-#[tokio::test]
-async fn connect_go_is_not_called_yet() {
-    // Said out loud, so that what is missing stands in every run's list.
-    let go = run(Command::new("go").arg("version"), CLIENT_WITHIN).await;
-    let why = if go.is_none() { "there is no go" } else { "go is here, and no client is written for it" };
-    skipped("connect-go", why);
 }

@@ -51,18 +51,25 @@ pub fn printed(what: &str, output: &Output) -> String {
     out
 }
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop")
+}
+
+/// Tests run side by side, as processes too. One at a time holds what it returns.
+async fn locked(name: &str) -> File {
+    fs::create_dir_all(root()).unwrap();
+    let lock = File::create(root().join(format!("{name}.lock"))).unwrap();
+    tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await.unwrap().unwrap()
+}
+
 /// Installs what `files` pin into a directory that the next run finds again. The error says why it cannot be.
 async fn installed(
     name: &str,
     files: &[&str],
     steps: impl FnOnce(&Path) -> Vec<Command>,
 ) -> Result<PathBuf, String> {
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interop");
-    fs::create_dir_all(&root).unwrap();
-    let directory = root.join(name);
-    // Tests run side by side, as processes too.
-    let lock = File::create(root.join(format!("{name}.lock"))).unwrap();
-    let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await.unwrap().unwrap();
+    let lock = locked(name).await;
+    let directory = root().join(name);
     let wanted: String = files.iter().map(|file| fs::read_to_string(scripts().join(file)).unwrap()).collect();
     // Written last: half an installation is none.
     let marker = directory.join("installed");
@@ -74,7 +81,8 @@ async fn installed(
     }
     fs::create_dir(&directory).unwrap();
     for file in files {
-        fs::copy(scripts().join(file), directory.join(file)).unwrap();
+        let file = scripts().join(file);
+        fs::copy(&file, directory.join(file.file_name().unwrap())).unwrap();
     }
     for mut step in steps(&directory) {
         let program = step.as_std().get_program().to_string_lossy().into_owned();
@@ -84,8 +92,10 @@ async fn installed(
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(!text.contains("EUSAGE"), "package-lock.json is not that of package.json: {text}");
-            let is_error =
-                |line: &&str| ["npm error", "ERROR", "Error"].iter().any(|start| line.starts_with(start));
+            assert!(!text.contains("checksum mismatch"), "go.sum is not that of go.mod: {text}");
+            let is_error = |line: &&str| {
+                ["npm error", "ERROR", "Error", "go: "].iter().any(|start| line.starts_with(start))
+            };
             let mut lines = text.lines().filter(is_error);
             let says = lines.next().unwrap_or("it does not say why");
             return Err(format!("it cannot be installed: {says}"));
@@ -131,4 +141,41 @@ pub fn buf(node: &Path) -> Command {
     let mut buf = Command::new(node.join("node_modules/.bin/buf"));
     buf.env("BUF_CACHE_DIR", node.join("buf-cache"));
     buf
+}
+
+/// `go`, which keeps what it fetches and builds in a directory, and fetches no other version of itself.
+fn go(directory: &Path) -> Command {
+    let mut go = Command::new("go");
+    go.current_dir(directory).env("GOTOOLCHAIN", "local").env("GOWORK", "off").env("CGO_ENABLED", "0");
+    // Whatever it writes can be removed again.
+    go.env("GOFLAGS", "-mod=readonly -modcacherw");
+    go.env("GOMODCACHE", directory.join("modules")).env("GOCACHE", directory.join("cache"));
+    go
+}
+
+/// Builds the client that uses connect-go into a directory. The error says why it cannot be; one that does not compile
+/// is a failure.
+pub async fn connect_go(into: &Path) -> Result<PathBuf, String> {
+    let Some(version) = run(go(into).args(["env", "GOVERSION"]), CLIENT_WITHIN).await else {
+        return Err("there is no go".to_owned());
+    };
+    let version = printed("go env GOVERSION", &version);
+    let rest = version.strip_prefix("go1.").unwrap_or_default();
+    let minor = rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|minor| minor.parse().ok());
+    if minor.is_none_or(|minor: u32| minor < 24) {
+        return Err(format!("go must be 1.24 or later, and is {version}"));
+    }
+    let modules = installed("go", &["connect-go/go.mod", "connect-go/go.sum"], |directory| {
+        let mut download = go(directory);
+        download.args(["mod", "download"]);
+        vec![download]
+    })
+    .await?;
+    // The others find in the cache what the first one builds.
+    let _lock = locked("go").await;
+    let client = into.join("connect-go");
+    let mut build = go(&modules);
+    build.args(["build", "-o"]).arg(&client).arg(scripts().join("connect-go").join("main.go"));
+    printed("go build", &run(&mut build, INSTALL_WITHIN).await.unwrap());
+    Ok(client)
 }
