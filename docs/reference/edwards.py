@@ -100,7 +100,7 @@ def montgomery_is_low_order(u):
 
 def signature_equation(public_key, message, signature, cofactor=1, reduce=True):
     """[cofactor][S]B = [cofactor](R + [k]A), whatever the form of A, R and S. Where A has a part of small
-    order, it matters whether k is reduced modulo L first, as common implementations do and RFC 8032 allows."""
+    order, it matters whether k is reduced modulo L first, as implementations do and RFC 8032 allows."""
     a, r = decode(public_key), decode(signature[:32])
     s = int.from_bytes(signature[32:], "little")
     k = int.from_bytes(hashlib.sha512(signature[:32] + public_key + message).digest(), "little")

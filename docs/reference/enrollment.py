@@ -10,8 +10,6 @@ from refusal import (AGENT_REFUSES, FAILED_PRECONDITION, INVALID_ARGUMENT, RESOU
 from transcript import sha256, transcript
 from wire import RegisterRequest
 
-HOUR = 3_600_000
-
 # Step 3, the agent: what it sends.
 
 

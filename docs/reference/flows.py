@@ -50,15 +50,8 @@ def register(given):
     # The server takes it, as a first request under a code that it knows.
     enrollment.judge_request(
         request, {
-            "now": 0,
-            "manifest": manifest,
-            "taken_names": [],
-            "taken_keys": [],
-            "enrollment": {
-                "status": "PENDING",
-                "code_sha256": sha256(code.encode()).hex(),
-                "expires_at": 1
-            }
+            "now": 0, "manifest": manifest, "taken_names": [], "taken_keys": [],
+            "enrollment": {"status": "PENDING", "code_sha256": sha256(code.encode()).hex(), "expires_at": 1}
         })
     shown = strings.fingerprint(*public_keys)
     answer = wire.RegisterResponse(given["agent_id"], STATUS["PENDING"], shown, manifest)
@@ -103,14 +96,8 @@ def whole_handshake(given):
     begin = wire.BeginAuthHandshakeRequest(api_key, identity, nonce)
     handshake.judge_begin(
         begin, {
-            "api_key": {
-                "sha256": sha256(api_key.encode()).hex(),
-                "subject": "agent"
-            },
-            "agent": {
-                "status": "CONFIRMED",
-                "identity_pubkey": identity.hex()
-            }
+            "api_key": {"sha256": sha256(api_key.encode()).hex(), "subject": "agent"},
+            "agent": {"status": "CONFIRMED", "identity_pubkey": identity.hex()}
         })
     answer = wire.BeginAuthHandshakeResponse(draw(given, "challenge"),
                                              given["server_time"] + handshake.CHALLENGE_LIFE,
@@ -125,23 +112,15 @@ def whole_handshake(given):
                                                  keys.sign(draw(given, "identity_seed"), by_agent))
     handshake.judge_complete(
         complete, {
-            "now": given["completed_at"],
-            "challenge": {
-                "challenge": answer.challenge.hex(),
-                "command_pk": manifest.command_pubkey.hex(),
-                "agent_id": agent_id,
-                "identity_pk": identity.hex(),
-                "client_nonce": nonce.hex(),
-                "server_time": answer.server_time,
-                "expires_at": answer.expires_at,
-                "last_sequence": answer.last_sequence,
-                "api_key_sha256": sha256(api_key.encode()).hex(),
+            "now": given["completed_at"], "challenge": {
+                "challenge": answer.challenge.hex(), "command_pk": manifest.command_pubkey.hex(),
+                "agent_id": agent_id, "identity_pk": identity.hex(), "client_nonce": nonce.hex(),
+                "server_time": answer.server_time, "expires_at": answer.expires_at,
+                "last_sequence": answer.last_sequence, "api_key_sha256": sha256(api_key.encode()).hex(),
                 "org_manifest_sha256": sha256(manifests.manifest_transcript(manifest)).hex()
-            },
-            "agent": {
-                "status": "CONFIRMED",
-                "identity_pubkey": identity.hex(),
-                "api_key_sha256": sha256(api_key.encode()).hex()
+            }, "agent": {
+                "status": "CONFIRMED", "identity_pubkey": identity.hex(), "api_key_sha256": sha256(
+                    api_key.encode()).hex()
             }
         })
     token = strings.session_token(draw(given, "session_token_random"))

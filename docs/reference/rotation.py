@@ -37,9 +37,7 @@ def judge(org_id, agent_id, key_epoch, old_identity_pubkey, new, proofs, taken):
     with answering(INVALID_ARGUMENT):
         certificates.check_key_set(new)
     signers = {
-        "old": old_identity_pubkey,
-        "identity": new.identity_pubkey,
-        "miner-signing": new.miner_signing_pubkey
+        "old": old_identity_pubkey, "identity": new.identity_pubkey, "miner-signing": new.miner_signing_pubkey
     }
     for role, signer in signers.items():
         signed = rotate_transcript(role, org_id, agent_id, key_epoch, old_identity_pubkey,

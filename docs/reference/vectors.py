@@ -9,6 +9,7 @@ import sys
 
 import flows  # noqa: F401  (registers its operations)
 import selftest
+import steps  # noqa: F401
 from ops import OPS
 from refusal import Refused
 
@@ -108,6 +109,9 @@ def make(directory):
         file = directory / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(render(vector), encoding="ascii")
+    stale = {file.relative_to(directory).as_posix() for file in directory.glob("*/*.json")} - set(made)
+    if stale:
+        sys.exit(f"these are not among the {len(made)} vectors: {', '.join(sorted(stale))}")
     print(f"wrote {len(made)} vectors")
 
 

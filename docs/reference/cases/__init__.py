@@ -5,7 +5,10 @@ import importlib
 
 import vectors
 
-SUBJECTS = ["transcripts", "curves", "handed"]
+SUBJECTS = [
+    "transcripts", "curves", "handed", "roots", "certificates", "sealed", "registers", "answers",
+    "handshakes", "sessions", "controls"
+]
 
 
 class Draws:
@@ -38,15 +41,11 @@ class Book:
         draws = Draws(path)
         told = self._with_draws(given(draws), draws)
         self._add(path, {
-            "op": op,
-            "section": section,
-            "why": why,
-            "in": told,
-            "out": vectors.OPS[op](copy.deepcopy(told))
+            "op": op, "section": section, "why": why, "in": told, "out": vectors.OPS[op](copy.deepcopy(told))
         })
 
     def refuse(self, path, op, section, why, given, fault, code, reason, field=""):
-        """`given` makes a vector's "in" that is taken; `fault` gets that and the draws, and spoils one thing."""
+        """`given` makes an "in" that is taken; `fault` gets that and the draws, and spoils one thing."""
         path += ".refuse.json"
         draws = Draws(path)
         good = given(draws)
@@ -56,11 +55,7 @@ class Book:
         refused = {"code": code, "reason": reason, **({"field": field} if field else {})}
         return self._add(
             path, {
-                "op": op,
-                "section": section,
-                "why": why,
-                "in": bad,
-                "refused": refused,
+                "op": op, "section": section, "why": why, "in": bad, "refused": refused,
                 "mended": vectors.difference(bad, good)
             })
 

@@ -196,17 +196,15 @@ def add_signatures(book):
     def honest(draws):
         seed = draws("identity_seed")
         return {
-            "public_key": keys.ed25519_public(seed).hex(),
-            "message": MESSAGE.hex(),
+            "public_key": keys.ed25519_public(seed).hex(), "message": MESSAGE.hex(),
             "signature": keys.sign(seed, MESSAGE).hex()
         }
 
     book.accept("ed25519-verify/honest", op, "2", "A signature as RFC 8032 makes it.", honest)
     book.accept(
         "ed25519-verify/empty-message", op, "2", "A signature of nothing.", lambda d: {
-            "public_key": keys.ed25519_public(d("identity_seed")).hex(),
-            "message": "",
-            "signature": keys.sign(d("identity_seed"), b"").hex()
+            "public_key": keys.ed25519_public(d("identity_seed")).hex(), "message": "", "signature": keys.
+            sign(d("identity_seed"), b"").hex()
         })
     book.accept("ed25519-verify/other-nonce", op, "2", "A verifier cannot tell which nonce a signer took.",
                 signature)
@@ -256,15 +254,13 @@ def add_signatures(book):
     refuse("s-plus-8-l", "The equation holds for S + 8L too, with the top bit set.",
            lambda told, d: change_signature(told, lambda s: add_to_s(s, 8 * L)), "signature-s-not-reduced",
            honest)
-    refuse("other-message", "The signature is of another message.", lambda told, d: {
-        **told, "message": b"fleeu".hex()
-    }, "signature-invalid", honest)
-    refuse("longer-message", "The signature is of a prefix of the message.", lambda told, d: {
-        **told, "message": told["message"] + "00"
-    }, "signature-invalid", honest)
-    refuse("other-key", "The signature is by another key.", lambda told, d: {
-        **told, "public_key": keys.ed25519_public(d("other_seed")).hex()
-    }, "signature-invalid", honest)
+    refuse("other-message", "The signature is of another message.",
+           lambda told, d: {**told, "message": b"fleeu".hex()}, "signature-invalid", honest)
+    refuse("longer-message", "The signature is of a prefix of the message.",
+           lambda told, d: {**told, "message": told["message"] + "00"}, "signature-invalid", honest)
+    refuse("other-key", "The signature is by another key.",
+           lambda told, d: {**told, "public_key": keys.ed25519_public(d("other_seed")).hex()},
+           "signature-invalid", honest)
     refuse("bit-of-s", "One bit of S is flipped.",
            lambda told, d: change_signature(told, lambda s: s[:40] + bytes([s[40] ^ 1]) + s[41:]),
            "signature-invalid", honest)

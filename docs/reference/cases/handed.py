@@ -13,17 +13,14 @@ def add_cases(book):
 
 
 def fingerprints(book):
-    book.accept("fingerprint/example", "fingerprint", "2", "The example of the protocol page.", lambda d: {
-        name: bytes([i] * 32).hex()
-        for i, name in enumerate(world.ROLES, 1)
-    })
+    book.accept("fingerprint/example", "fingerprint", "2", "The example of the protocol page.",
+                lambda d: {name: bytes([i] * 32).hex()
+                           for i, name in enumerate(world.ROLES, 1)})
     book.accept("fingerprint/drawn", "fingerprint", "2", "Three keys as an agent makes them.",
                 lambda d: world.hexed(world.agent_keys(d)))
     book.accept("fingerprint/roles-matter", "fingerprint", "2", "The keys of the example in another order.",
-                lambda d: {
-                    name: bytes([i] * 32).hex()
-                    for i, name in zip((2, 1, 3), world.ROLES)
-                })
+                lambda d: {name: bytes([i] * 32).hex()
+                           for i, name in zip((2, 1, 3), world.ROLES)})
 
     def shown(draws):
         """A fingerprint in which both 0 and 1 occur. The text stands for what an agent prints."""
@@ -64,18 +61,11 @@ def fingerprints(book):
 def codes(book):
     for name, why, changes in (
         ("drawn", "The pin of a manifest with recovery and operator keys.", {}),
-        ("no-recovery-key", "The pin of a manifest without a recovery key.", {
-            "recovery_pubkey": b""
-        }),
-        ("no-operator-keys", "The pin of a manifest without operator keys.", {
-            "operator_pubkeys": []
-        }),
+        ("no-recovery-key", "The pin of a manifest without a recovery key.", {"recovery_pubkey": b""}),
+        ("no-operator-keys", "The pin of a manifest without operator keys.", {"operator_pubkeys": []}),
         ("other-name-epoch-revoked",
-         "The pin covers neither the name of the organization nor epoch nor revoked.", {
-             "org_name": "Other",
-             "epoch": 1,
-             "revoked": []
-         }),
+         "The pin covers neither the name of the organization nor epoch nor revoked.",
+         {"org_name": "Other", "epoch": 1, "revoked": []}),
     ):
 
         def given(draws):

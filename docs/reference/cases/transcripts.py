@@ -4,15 +4,9 @@ from transcript import BYTES, DOMAINS, INTEGER, MAX_INTEGER, TEXT
 
 TEXTS = {"name": "rack 7", "org_name": "Example Mining", "command_id": "0198c5d2-reboot", "actor": "user:7"}
 INTEGERS = {
-    "agent_id": 4242424242,
-    "org_id": 7,
-    "key_epoch": 2,
-    "epoch": 1_764_000_000_000,
-    "sequence": 1_764_000_000_001,
-    "last_sequence": 1_764_000_000_000,
-    "server_time": 1_764_000_100_000,
-    "expires_at": 1_764_000_130_000,
-    "issued_at": 1_764_000_050_000
+    "agent_id": 4242424242, "org_id": 7, "key_epoch": 2, "epoch": 1_764_000_000_000,
+    "sequence": 1_764_000_000_001, "last_sequence": 1_764_000_000_000, "server_time": 1_764_000_100_000,
+    "expires_at": 1_764_000_130_000, "issued_at": 1_764_000_050_000
 }
 
 
@@ -30,14 +24,8 @@ def fields(domain, draws, **other):
         else:
             length = 16 if name == "revoked" else 32
             value = sorted(draws(f"{name}-{i}", length).hex() for i in range(2))
-        told.append({
-            "name": name,
-            "kind": "absent"
-        } if value is None else {
-            "name": name,
-            "kind": kind,
-            "value": value
-        })
+        told.append({"name": name, "kind": "absent"} if value is
+                    None else {"name": name, "kind": kind, "value": value})
     return {"domain": domain, "fields": told}
 
 
@@ -47,55 +35,32 @@ def add_cases(book):
                     f"The transcript of {domain} with every field present.", lambda d: fields(domain, d))
     variants = [
         ("no-sequence-yet", "fleet/v1/auth/server",
-         "last_sequence is 0 for none, and is 8 bytes all the same.", {
-             "last_sequence": 0
-         }),
+         "last_sequence is 0 for none, and is 8 bytes all the same.", {"last_sequence": 0}),
         ("no-recovery-key", "fleet/v1/org-manifest",
-         "An absent recovery key is LP of nothing, never left out.", {
-             "recovery_pk": None
-         }),
-        ("empty-lists", "fleet/v1/org-manifest", "An empty list is LP of nothing, never left out.", {
-            "operator_pks": [],
-            "revoked": []
-        }),
-        ("pin-of-the-least", "fleet/v1/pin", "Neither recovery nor operator keys: both are LP of nothing.", {
-            "recovery_pk": None,
-            "operator_pks": []
-        }),
-        ("name-of-one-character", "fleet/v1/enroll/identity", "A one-byte string has a length of 1.", {
-            "name": "a"
-        }),
+         "An absent recovery key is LP of nothing, never left out.", {"recovery_pk": None}),
+        ("empty-lists", "fleet/v1/org-manifest", "An empty list is LP of nothing, never left out.",
+         {"operator_pks": [], "revoked": []}),
+        ("pin-of-the-least", "fleet/v1/pin", "Neither recovery nor operator keys: both are LP of nothing.",
+         {"recovery_pk": None, "operator_pks": []}),
+        ("name-of-one-character", "fleet/v1/enroll/identity", "A one-byte string has a length of 1.",
+         {"name": "a"}),
         ("name-decomposed", "fleet/v1/enroll/identity",
          "Strings are not normalised: e and a combining acute accent "
-         "stay two characters.", {
-             "name": "Cafe\u0301"
-         }),
+         "stay two characters.", {"name": "Cafe\u0301"}),
         ("name-composed", "fleet/v1/enroll/identity",
-         "Strings are not normalised: one character for e with acute.", {
-             "name": "Caf\u00e9"
-         }),
-        ("name-beyond-the-basic-plane", "fleet/v1/agent-certificate", "A character of four bytes in UTF-8.", {
-            "name": "\U0001f98a 1"
-        }),
-        ("integers-least", "fleet/v1/agent-certificate", "The least of every integer.", {
-            "org_id": 1,
-            "agent_id": 1,
-            "key_epoch": 1,
-            "issued_at": 0
-        }),
-        ("integers-greatest", "fleet/v1/agent-certificate", "The greatest int64 in every integer.", {
-            name: str(MAX_INTEGER)
-            for name in ("org_id", "agent_id", "key_epoch", "issued_at")
-        }),
-        ("agent-id-greatest", "fleet/v1/api-key", "The greatest agent_id that a server gives.", {
-            "agent_id": 2**53 - 1
-        }),
-        ("actor-api-key", "fleet/v1/command", "A command of somebody who used an api_key.", {
-            "actor": "key:0a1b2c3d"
-        }),
-        ("actor-system", "fleet/v1/command", "A command of the server itself.", {
-            "actor": "system"
-        }),
+         "Strings are not normalised: one character for e with acute.", {"name": "Caf\u00e9"}),
+        ("name-beyond-the-basic-plane", "fleet/v1/agent-certificate", "A character of four bytes in UTF-8.",
+         {"name": "\U0001f98a 1"}),
+        ("integers-least", "fleet/v1/agent-certificate", "The least of every integer.",
+         {"org_id": 1, "agent_id": 1, "key_epoch": 1, "issued_at": 0}),
+        ("integers-greatest", "fleet/v1/agent-certificate", "The greatest int64 in every integer.",
+         {name: str(MAX_INTEGER)
+          for name in ("org_id", "agent_id", "key_epoch", "issued_at")}),
+        ("agent-id-greatest", "fleet/v1/api-key", "The greatest agent_id that a server gives.",
+         {"agent_id": 2**53 - 1}),
+        ("actor-api-key", "fleet/v1/command", "A command of somebody who used an api_key.",
+         {"actor": "key:0a1b2c3d"}),
+        ("actor-system", "fleet/v1/command", "A command of the server itself.", {"actor": "system"}),
     ]
     for name, domain, why, other in variants:
         book.accept(f"transcript/{name}", "transcript", "2", why, lambda d: fields(domain, d, **other))
@@ -115,34 +80,24 @@ def timestamps(book):
         ("one-millisecond", "The least fraction.", 1_764_000_000, 1_000_000),
         ("last-millisecond", "The greatest fraction.", 1_764_000_000, 999_000_000),
     ):
-        book.accept(f"timestamp/{name}", "timestamp", "2", why, lambda d: {
-            "seconds": seconds,
-            "nanos": nanos
-        })
+        book.accept(f"timestamp/{name}", "timestamp", "2", why,
+                    lambda d: {"seconds": seconds, "nanos": nanos})
     for name, why, change, reason in (
-        ("one-nanosecond", "Times are whole milliseconds.", {
-            "nanos": 1
-        }, "timestamp-not-whole-milliseconds"),
-        ("nanosecond-short", "Times are whole milliseconds.", {
-            "nanos": 999_999_999
-        }, "timestamp-not-whole-milliseconds"),
-        ("microseconds", "Times are whole milliseconds.", {
-            "nanos": 500_500_000
-        }, "timestamp-not-whole-milliseconds"),
-        ("nanos-of-a-second", "protobuf allows nanos from 0 to 999,999,999.", {
-            "nanos": 1_000_000_000
-        }, "timestamp-nanos-out-of-range"),
-        ("nanos-negative", "protobuf allows nanos from 0 to 999,999,999.", {
-            "nanos": -1_000_000
-        }, "timestamp-nanos-out-of-range"),
-        ("before-1970", "Integers are never negative.", {
-            "seconds": -1
-        }, "timestamp-negative"),
+        ("one-nanosecond", "Times are whole milliseconds.", {"nanos": 1}, "timestamp-not-whole-milliseconds"),
+        ("nanosecond-short", "Times are whole milliseconds.", {"nanos": 999_999_999},
+         "timestamp-not-whole-milliseconds"),
+        ("microseconds", "Times are whole milliseconds.", {"nanos": 500_500_000},
+         "timestamp-not-whole-milliseconds"),
+        ("nanos-of-a-second", "protobuf allows nanos from 0 to 999,999,999.", {"nanos": 1_000_000_000},
+         "timestamp-nanos-out-of-range"),
+        ("nanos-negative", "protobuf allows nanos from 0 to 999,999,999.", {"nanos": -1_000_000},
+         "timestamp-nanos-out-of-range"),
+        ("before-1970", "Integers are never negative.", {"seconds": -1}, "timestamp-negative"),
+        ("beyond-int64", "Milliseconds are int64.", {"seconds": str(MAX_INTEGER)}, "timestamp-too-large"),
     ):
-        book.refuse(f"timestamp/{name}", "timestamp", "2", why, lambda d: {
-            "seconds": 1_764_000_000,
-            "nanos": 1_000_000
-        }, lambda told, d: told.update(change), "invalid_argument", reason)
+        book.refuse(f"timestamp/{name}", "timestamp", "2", why,
+                    lambda d: {"seconds": 1_764_000_000, "nanos": 1_000_000},
+                    lambda told, d: told.update(change), "invalid_argument", reason)
 
 
 # The ends of every range that a name must not hold, and the characters just outside.

@@ -1,6 +1,9 @@
 """An organization and an agent, from a file's draws: what most vectors are about."""
 
+import hashlib
+
 import certificate as certificates
+import edwards
 import enrollment
 import keys
 import manifest as manifests
@@ -85,3 +88,48 @@ def flip(data, index=0):
 
 
 STATUS = wire.STATUS
+
+
+def other_signature(draws, seed, message):
+    """A valid signature of the same message with another nonce than RFC 8032 gives it."""
+    secret = int.from_bytes(hashlib.sha512(draws(seed)).digest()[:32], "little") & (2**254 - 8) | 2**254
+    nonce = int.from_bytes(draws("nonce"), "little") % edwards.L
+    r = edwards.encode(edwards.multiply(nonce, edwards.BASE))
+    k = int.from_bytes(hashlib.sha512(r + public(draws, seed) + message).digest(), "little")
+    return r + ((nonce + k * secret) % edwards.L).to_bytes(32, "little")
+
+
+def forged(draws, message, public_key):
+    """A signature under a key of small order: R = [S]B, with the first S for which [k]A is the identity."""
+    def signature(data):
+        s = int.from_bytes(data, "little") % edwards.L
+        return edwards.encode(edwards.multiply(s, edwards.BASE)) + s.to_bytes(32, "little")
+
+    return signature(
+        draws.first(
+            "forged", lambda data: all(
+                edwards.signature_equation(public_key, message, signature(data), reduce=reduce)
+                for reduce in (True, False))))
+
+
+def malleated(signature):
+    """The same signature with S + L in place of S."""
+    s = int.from_bytes(signature[32:], "little") + edwards.L
+    return signature[:32] + s.to_bytes(32, "little")
+
+
+def flow(draws, names, **changes):
+    """The inputs of a whole flow: see the README of the vectors."""
+    for name in names:
+        draws(name, 4 if name == "api_key_digits_random" else 32)
+    return {
+        "manifest": {"org_id": ORG_ID, "org_name": ORG_NAME, "epoch": EPOCH, "revoked": []}, "name": NAME,
+        "agent_id": AGENT_ID, "certificate": {"key_epoch": 1, "issued_at": ISSUED_AT}, **changes
+    }
+
+
+FLOW_SEEDS = [
+    "root_seed", "command_seed", "identity_seed", "miner_signing_seed", "sealing_scalar",
+    "api_key_digits_random", "api_key_random"
+]
+OPTIONAL_SEEDS = ["recovery_scalar", "operator_seed"]
