@@ -102,7 +102,8 @@ def given(draws, now=NOW, **changes):
     draws("session_token_random")
     return {
         "request": {"challenge": challenge["challenge"], "signature": signed(draws, **changes)}, "server": {
-            "now": now, "challenge": {**challenge, "api_key_sha256": api_key_sha256}, "agent": {
+            "now": now, "manifest": world.manifest(draws).to_json(),
+            "challenge": {**challenge, "api_key_sha256": api_key_sha256}, "agent": {
                 "status": "CONFIRMED", "identity_pubkey": challenge["identity_pk"],
                 "api_key_sha256": api_key_sha256
             }
