@@ -122,7 +122,8 @@ for name in "${names[@]}"; do
         query="${query#*\? }"
         if [ "${want:i*2:2}" != "${got:i*2:2}" ]; then
             verdict=FAILED
-            fail "$name: query $((i + 1)) is ${got:i*2:2}, expected ${want:i*2:2}: $query"
+            expects="${want:i*2:2}"
+            fail "$name: query $((i + 1)) is ${got:i*2:2}, expected ${expects:-nothing}: $query"
         fi
         # Terms deeper than the search goes were left out: that no attack was found says less than it seems.
         if [[ "${verdicts[i]:-}" == *'[search truncated'* ]]; then
