@@ -26,51 +26,11 @@ use fleet_core::manifest::Pin;
 use fleet_core::name::Name;
 use fleet_core::policy::Policy;
 use fleet_core::store::{AgentKeyStore as _, AgentStore as _, Query, Snapshot};
-use fleet_core::testing::{AgentPeer, SeededRandom, World, block_on};
+use fleet_core::testing::{AgentPeer, Secrets, SeededRandom, World, block_on};
 use fleet_core::time::Clock as _;
 use insta::assert_snapshot;
 
 const SEED: u64 = 5;
-
-/// What must stand in no `Debug`.
-#[derive(Default)]
-struct Secrets(Vec<(&'static str, Vec<u8>)>);
-
-impl Secrets {
-    fn add(&mut self, name: &'static str, bytes: impl AsRef<[u8]>) {
-        assert!(bytes.as_ref().len() >= 16, "{name} is short enough to be found by chance");
-        self.0.push((name, bytes.as_ref().to_vec()));
-    }
-
-    /// The secret in any form in a text, if it is there.
-    fn in_text(&self, text: &str) -> Option<(&'static str, String)> {
-        let mut bare = text.to_owned();
-        bare.retain(|c| !c.is_ascii_whitespace());
-        self.0.iter().find_map(|(name, bytes)| {
-            let decimal: Vec<_> = bytes.iter().map(u8::to_string).collect();
-            let forms = [
-                String::from_utf8_lossy(bytes).into_owned(),
-                bytes.escape_ascii().to_string(),
-                hex::encode(bytes),
-                hex::encode_upper(bytes),
-                STANDARD_NO_PAD.encode(bytes),
-                URL_SAFE_NO_PAD.encode(bytes),
-                decimal.join(","),
-            ];
-            let found = forms.into_iter().find(|form| text.contains(form) || bare.contains(form));
-            found.map(|form| (*name, form))
-        })
-    }
-
-    /// A value's `Debug`, in which no secret is, in either of its forms.
-    #[track_caller]
-    fn unsaid(&self, value: &dyn Debug) -> String {
-        for text in [format!("{value:?}"), format!("{value:#?}")] {
-            assert_eq!(self.in_text(&text), None, "{text}");
-        }
-        format!("{value:?}")
-    }
-}
 
 /// A server and an agent of it. What they draw at random follows from the seed, and so do their secrets.
 struct Peers {
@@ -425,5 +385,6 @@ fn a_planted_secret_is_found_in_every_form() {
         assert!(secrets.in_text(&format!("{value:#?}")).is_some(), "{value:#?}");
     }
     assert!(secrets.in_text(&seed.escape_ascii().to_string()).is_some());
+    assert!(secrets.in_text(&format!("{seed:02x?}")).is_some());
     assert_eq!(secrets.in_text(&format!("{:?}", Derived(&seed[1..]))), None);
 }

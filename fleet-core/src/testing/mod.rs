@@ -1,5 +1,5 @@
-//! For tests, yours and ours: seeded randomness, virtual time, a two-peer simulator and the store
-//! conformance suite. Feature `testing`.
+//! For tests, yours and ours: seeded randomness, virtual time, secrets to search for, a two-peer
+//! simulator and the store conformance suite. Feature `testing`.
 //!
 //! Nothing here belongs into a product: [`SeededRandom`] can be predicted by anybody.
 
@@ -17,6 +17,7 @@ mod crash;
 mod executor;
 mod link;
 mod random;
+mod secrets;
 mod store_conformance;
 mod world;
 
@@ -25,5 +26,6 @@ pub use crash::{CrashAt, Crashed, catch_crash};
 pub use executor::block_on;
 pub use link::{Fault, FaultyLink};
 pub use random::SeededRandom;
+pub use secrets::Secrets;
 pub use store_conformance::store_conformance;
 pub use world::{AgentPeer, ServerPeer, World};
