@@ -197,7 +197,7 @@ fn record(row: api_key::Model, org_id: OrgId) -> Result<UserApiKeyRecord, StoreE
     let user_id = row.user_id.ok_or_else(|| columns.bad("user_id", Missing))?;
     let label = row.label.ok_or_else(|| columns.bad("label", Missing))?;
     Ok(UserApiKeyRecord {
-        hash: columns.hash("hash", &row.hash)?,
+        hash: columns.hash("hash", &row.hash.0)?,
         digits: row.digits,
         label: columns.value("label", Name::new(label))?,
         user_id: columns.id("user_id", user_id)?,

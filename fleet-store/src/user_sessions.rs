@@ -59,7 +59,7 @@ impl Store {
     ) -> Result<(), CreateSessionError> {
         let tx = self.write().await?;
         let user = locked_user(&tx, session.user_id).await?;
-        if user.is_none_or(|user| user.password_hash != password_hash) {
+        if user.is_none_or(|user| user.password_hash.0 != password_hash) {
             return Err(CreateSessionError::Outdated);
         }
         insert(&tx, &session).await?;
@@ -116,7 +116,7 @@ impl Store {
         tx.commit().await.map_err(backend)?;
         let columns = Columns("user_session");
         let session = UserSessionRecord {
-            token: columns.hash("token_hash", &row.token_hash)?,
+            token: columns.hash("token_hash", &row.token_hash.0)?,
             user_id: user.id,
             org_id: org,
             created_at: columns.time("created_at", row.created_at)?,

@@ -11,6 +11,7 @@ use sea_orm::{ActiveValue::Set, ColumnTrait, ConnectionTrait, EntityTrait, IntoA
 use crate::activity::LogKind;
 use crate::decode::Columns;
 use crate::entity::app_user;
+use crate::entity::hidden::HiddenText;
 use crate::error::{backend, is_unique};
 use crate::members;
 use crate::store::{Store, now_millis};
@@ -128,7 +129,7 @@ async fn put_password(
     new_hash: &str,
 ) -> Result<bool, StoreError> {
     let row = app_user::ActiveModel {
-        password_hash: Set(new_hash.to_owned()),
+        password_hash: Set(HiddenText(new_hash.to_owned())),
         updated_at: Set(now_millis()),
         ..Default::default()
     };
@@ -145,7 +146,7 @@ pub(crate) async fn insert(tx: &Transaction, user: &UserRecord, org: OrgId) -> R
         id: user.id.value(),
         org_id: org.value(),
         name: user.name.to_lowercase(),
-        password_hash: user.password_hash.clone(),
+        password_hash: HiddenText(user.password_hash.clone()),
         created_at: user.created_at.value(),
         updated_at: now_millis(),
     };
@@ -169,7 +170,27 @@ pub(crate) fn user(row: app_user::Model) -> Result<UserRecord, StoreError> {
     Ok(UserRecord {
         id: columns.id("id", row.id)?,
         name: row.name,
-        password_hash: row.password_hash,
+        password_hash: row.password_hash.0,
         created_at: columns.time("created_at", row.created_at)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_core::testing::Secrets;
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_hash() {
+        let password_hash = "$argon2id$a-hash-to-be-found";
+        let user = UserRecord {
+            id: UserId::new(1).unwrap(),
+            name: "alice".to_owned(),
+            password_hash: password_hash.to_owned(),
+            created_at: UnixMillis::new(1_767_225_600_000).unwrap(),
+        };
+        assert_snapshot!(Secrets::of([("the hash", password_hash)]).unsaid(&user), @r#"UserRecord { id: UserId(1), name: "alice", created_at: UnixMillis(1767225600000), .. }"#);
+    }
 }

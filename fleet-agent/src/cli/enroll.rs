@@ -117,6 +117,9 @@ struct Terminal {
     lines: Option<mpsc::Receiver<Zeroizing<String>>>,
 }
 
+#[cfg(test)]
+static_assertions::assert_not_impl_any!(Terminal: std::fmt::Debug);
+
 /// Reads lines without echo for as long as there are any. The thread ends with the process.
 fn pasted_lines() -> mpsc::Receiver<Zeroizing<String>> {
     let (sender, lines) = mpsc::channel(1);

@@ -101,3 +101,20 @@ pub enum ControlMessage {
     /// A message of a newer protocol.
     Unknown,
 }
+
+#[cfg(test)]
+mod tests {
+    use fleet_core::testing::Secrets;
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn debug_of_an_upload_shows_no_payload() {
+        let payload = "a-payload-to-be-found";
+        let secrets = Secrets::of([("the payload", payload)]);
+        let captured_at = UnixMillis::new(1_767_225_600_000).unwrap();
+        let upload = Upload { payload: payload.into(), captured_at, sequence: 7 };
+        assert_snapshot!(secrets.unsaid(&upload), @"Upload { bytes: 21, captured_at: UnixMillis(1767225600000), sequence: 7, .. }");
+    }
+}

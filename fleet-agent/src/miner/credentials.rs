@@ -200,6 +200,9 @@ struct StoredCredentials {
     certificate_sha256: Option<String>,
 }
 
+#[cfg(test)]
+static_assertions::assert_not_impl_any!(StoredCredentials: std::fmt::Debug);
+
 impl CredentialFile {
     /// The credentials of a state directory. Nothing is read or made yet.
     #[must_use]
@@ -360,6 +363,9 @@ fn no_follow() -> i32 {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use fleet_core::testing::Secrets;
+    use insta::assert_snapshot;
+
     use super::*;
 
     fn key(text: &str) -> CredentialKey {
@@ -414,8 +420,10 @@ mod tests {
 
     #[test]
     fn debug_shows_no_password() {
-        let credentials = Credentials::new("root", "hunter2").unwrap();
-        assert_eq!(format!("{credentials:?}"), r#"Credentials { user: "root", .. }"#);
+        let password = "a-password-to-be-found";
+        let credentials = Credentials::new("root", password).unwrap();
+        let secrets = Secrets::of([("the password", password)]);
+        assert_snapshot!(secrets.unsaid(&credentials), @r#"Credentials { user: "root", .. }"#);
     }
 
     #[test]

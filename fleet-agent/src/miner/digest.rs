@@ -1,14 +1,25 @@
 //! HTTP digest authentication (RFC 7616 with MD5, which is what miners' web servers have).
 
+use std::fmt;
+
 use md5::{Digest as _, Md5};
 
 /// A challenge, as `WWW-Authenticate` carries it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Challenge {
     pub(crate) realm: String,
     pub(crate) nonce: String,
     /// `qop=auth` is offered. Without it the answer is that of RFC 2069.
     pub(crate) has_qop: bool,
+}
+
+impl fmt::Debug for Challenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Challenge")
+            .field("realm", &self.realm)
+            .field("has_qop", &self.has_qop)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Challenge {
@@ -98,6 +109,9 @@ fn md5(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use fleet_core::testing::Secrets;
+    use insta::assert_snapshot;
+
     use super::*;
 
     #[test]
@@ -125,5 +139,12 @@ mod tests {
     fn a_user_name_cannot_break_out_of_its_quotes() {
         let challenge = Challenge { realm: "r".into(), nonce: "n".into(), has_qop: true };
         assert!(challenge.answer("ro\"ot", "x", "GET", "/", "c").is_none());
+    }
+
+    #[test]
+    fn debug_shows_no_nonce() {
+        let nonce = "a-nonce-to-be-found";
+        let challenge = Challenge { realm: "antMiner".into(), nonce: nonce.into(), has_qop: true };
+        assert_snapshot!(Secrets::of([("the nonce", nonce)]).unsaid(&challenge), @r#"Challenge { realm: "antMiner", has_qop: true, .. }"#);
     }
 }

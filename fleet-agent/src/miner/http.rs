@@ -2,7 +2,7 @@
 //! and TLS certificates are pinned by their fingerprint instead of verified by name, as miners
 //! have certificates of their own making.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -50,12 +50,21 @@ pub(super) struct Connection {
 }
 
 /// An answer, whole.
-#[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     #[cfg(feature = "asic-rs")]
     pub(super) headers: http::HeaderMap,
     pub(super) body: Bytes,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A login is answered with a token.
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Answer {
@@ -278,5 +287,25 @@ impl ServerCertVerifier for SelfMade {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_core::testing::Secrets;
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn debug_of_an_answer_shows_no_token() {
+        let token = "a-token-to-be-found";
+        let answer = Answer {
+            status: StatusCode::OK,
+            #[cfg(feature = "asic-rs")]
+            headers: [(header::SET_COOKIE, token.parse().unwrap())].into_iter().collect(),
+            body: format!(r#"{{"access_token":"{token}"}}"#).into(),
+        };
+        assert_snapshot!(Secrets::of([("the token", token)]).unsaid(&answer), @"Answer { status: 200, bytes: 38, .. }");
     }
 }

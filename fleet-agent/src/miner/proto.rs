@@ -369,6 +369,8 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::float_cmp)]
 
+    use fleet_core::testing::Secrets;
+    use insta::assert_snapshot;
     use serde_json::json;
 
     use super::*;
@@ -404,5 +406,21 @@ mod tests {
         assert_eq!(parse_mac("02:00:00:AD:66:39"), Some([2, 0, 0, 0xad, 0x66, 0x39]));
         assert_eq!(parse_mac("02-00-00-ad-66-39"), Some([2, 0, 0, 0xad, 0x66, 0x39]));
         assert_eq!(parse_mac("02:00"), None);
+    }
+
+    #[test]
+    fn debug_of_a_session_shows_no_credentials() {
+        let (password, token) = ("a-password-to-be-found", "a-token-to-be-found");
+        let session = ProtoSession {
+            target: Target {
+                endpoint: Endpoint::serial("PROTO-1").unwrap(),
+                address: ([127, 0, 0, 1], 443).into(),
+                certificate: None,
+            },
+            credentials: Credentials::new("", password).unwrap(),
+            token: Zeroizing::new(token.to_owned()),
+        };
+        let secrets = Secrets::of([("the password", password), ("the token", token)]);
+        assert_snapshot!(secrets.unsaid(&session), @"ProtoSession { target: Target { endpoint: sn:PROTO-1, address: 127.0.0.1:443, certificate: None }, .. }");
     }
 }

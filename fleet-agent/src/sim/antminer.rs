@@ -346,3 +346,18 @@ fn answer(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use fleet_core::testing::Secrets;
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_password() {
+        let password = "a-password-to-be-found";
+        let secrets = Secrets::of([("the password", password)]);
+        assert_snapshot!(secrets.unsaid(&AntminerConfig::new(1, password)), @"AntminerConfig { mac: [2, 85, 151, 0, 0, 1], .. }");
+    }
+}

@@ -480,3 +480,36 @@ fn answer(status: StatusCode, body: &Value) -> Response<Full<Bytes>> {
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use fleet_core::testing::Secrets;
+    use insta::assert_snapshot;
+    use rustls_pki_types::PrivatePkcs8KeyDer;
+
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_password_key_or_token() {
+        let (password, token, key) = ("a-password-to-be-found", "a-token-to-be-found", vec![7; 48]);
+        let secrets = Secrets::of([
+            ("the password", password.as_bytes()),
+            ("the token", token.as_bytes()),
+            ("the key", key.as_slice()),
+        ]);
+        let identity = TlsIdentity {
+            certificate: CertificateDer::from(vec![1, 2, 3]),
+            key: PrivatePkcs8KeyDer::from(key.clone()).into(),
+        };
+        assert_snapshot!(secrets.unsaid(&identity), @"TlsIdentity { .. }");
+        let config = ProtoRigConfig { tls: Some(identity), ..ProtoRigConfig::new(1, password) };
+        assert_snapshot!(secrets.unsaid(&config), @r#"ProtoRigConfig { serial: "PROTO-SIM-00000001", .. }"#);
+        let access = Access {
+            password: password.to_owned(),
+            default_password: false,
+            tokens: vec![token.to_owned()],
+            issued: 1,
+        };
+        assert_snapshot!(secrets.unsaid(&access), @"Access { issued: 1, .. }");
+    }
+}

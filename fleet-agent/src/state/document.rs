@@ -152,7 +152,7 @@ impl PublicState {
 
 /// `state.yaml` as it is written. Fields that people read come first; `enrollment`, `fingerprint`
 /// and `organization` follow from others and are compared with them when read.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
     format: u32,
@@ -172,7 +172,10 @@ struct Document {
     manifest: Option<ManifestDocument>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[cfg(test)]
+static_assertions::assert_not_impl_any!(Document: std::fmt::Debug);
+
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeysDocument {
     identity: String,
@@ -180,7 +183,7 @@ struct KeysDocument {
     sealing: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ManifestDocument {
     org_id: i64,
@@ -194,6 +197,9 @@ struct ManifestDocument {
     revoked: Vec<String>,
     signature: String,
 }
+
+#[cfg(test)]
+static_assertions::assert_not_impl_any!(ManifestDocument: std::fmt::Debug);
 
 /// The document of a state.
 pub(super) fn render(state: &AgentState, generation: i64) -> Result<String, Damage> {

@@ -9,6 +9,8 @@
 //! Every arrow that changes what the agent keeps passes a [`NeedsSave`]: a crash at any point is
 //! taken up from the saved state by [`plan`] and the same code.
 
+use core::fmt;
+
 use zeroize::Zeroizing;
 
 use super::{RegisterRequest, RegisterResponse, api_key_info, transcripts};
@@ -265,12 +267,22 @@ impl ExpectAnswer {
 }
 
 /// An answer that passed every check.
-#[derive(Debug)]
 struct Verified {
     expect: ExpectAnswer,
     agent_id: AgentId,
     status: AgentStatus,
     sealed_api_key: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified")
+            .field("expect", &self.expect)
+            .field("agent_id", &self.agent_id)
+            .field("status", &self.status)
+            .field("sealed_api_key", &self.sealed_api_key.as_ref().map(|_| format_args!("..")))
+            .finish()
+    }
 }
 
 impl Verified {
@@ -339,11 +351,19 @@ impl AskToJoin {
 }
 
 /// Waits for the sealing key to open the api_key.
-#[derive(Debug)]
 pub struct NeedsOpen {
     agent_id: AgentId,
     state: AgentState,
     sealed: Vec<u8>,
+}
+
+impl fmt::Debug for NeedsOpen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NeedsOpen")
+            .field("agent_id", &self.agent_id)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
 }
 
 impl NeedsOpen {

@@ -130,7 +130,7 @@ pub fn api_key_info(agent: AgentId, code: SecretHash, sealing: &[u8; 32]) -> Tra
 }
 
 /// Register's answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RegisterResponse {
     /// The agent's id.
     pub agent_id: AgentId,
@@ -143,6 +143,18 @@ pub struct RegisterResponse {
     /// The api_key sealed to the agent, once it is confirmed and until its first call under a
     /// session: `enc || ct`.
     pub sealed_api_key: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for RegisterResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegisterResponse")
+            .field("agent_id", &self.agent_id)
+            .field("status", &self.status)
+            .field("fingerprint", &self.fingerprint)
+            .field("manifest", &self.manifest)
+            .field("sealed_api_key", &self.sealed_api_key.as_ref().map(|_| format_args!("..")))
+            .finish()
+    }
 }
 
 /// A manifest as it came over the wire.

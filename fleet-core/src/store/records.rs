@@ -1,5 +1,7 @@
 //! The server's records, whole.
 
+use core::fmt;
+
 use crate::certificate::SignedCertificate;
 use crate::code::SecretHash;
 use crate::id::{AgentId, EnrollmentId, OrgId, UserId};
@@ -86,7 +88,7 @@ pub enum AgentStatus {
 }
 
 /// One agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AgentRecord {
     /// Its id.
     pub id: AgentId,
@@ -118,6 +120,27 @@ pub struct AgentRecord {
     pub last_sequence: i64,
     /// When BeginAuthHandshake last answered it.
     pub last_begin_at: Option<UnixMillis>,
+}
+
+impl fmt::Debug for AgentRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentRecord")
+            .field("id", &self.id)
+            .field("org_id", &self.org_id)
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("keys", &self.keys)
+            .field("status", &self.status)
+            .field("enrollment_id", &self.enrollment_id)
+            .field("certificate", &self.certificate)
+            .field("sealed_api_key", &self.sealed_api_key.as_ref().map(|_| format_args!("..")))
+            .field("created_at", &self.created_at)
+            .field("confirmed_at", &self.confirmed_at)
+            .field("revoked_at", &self.revoked_at)
+            .field("last_sequence", &self.last_sequence)
+            .field("last_begin_at", &self.last_begin_at)
+            .finish()
+    }
 }
 
 /// An api_key of an agent. It does not expire.
@@ -158,8 +181,8 @@ pub struct ChallengeRecord {
     pub manifest_hash: [u8; 32],
 }
 
-impl core::fmt::Debug for ChallengeRecord {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for ChallengeRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whoever reads a live challenge in a log could use it up.
         f.debug_struct("ChallengeRecord")
             .field("agent_id", &self.agent_id)
@@ -200,8 +223,8 @@ pub enum Actor {
     System,
 }
 
-impl core::fmt::Display for Actor {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(id) => write!(f, "user:{id}"),
             Self::Key(digits) => write!(f, "key:{digits}"),

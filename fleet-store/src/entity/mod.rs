@@ -13,6 +13,7 @@ pub(crate) mod api_key;
 pub(crate) mod app_user;
 pub(crate) mod device;
 pub(crate) mod event;
+pub(crate) mod hidden;
 pub(crate) mod manifest;
 pub(crate) mod membership;
 pub(crate) mod organization;

@@ -12,6 +12,7 @@ use sea_orm::{
 use super::commit::{found, refused};
 use super::rows;
 use crate::devices;
+use crate::entity::hidden::HiddenBytes;
 use crate::entity::{agent, agent_key};
 use crate::error::{backend, is_unique, is_unique_in};
 use crate::transaction::Transaction;
@@ -160,8 +161,8 @@ fn columns(record: &AgentRecord, version: Version, deleted_at: Option<i64>, now:
         certificate_identity_key: Set(certificate.map(|c| c.keys.identity().as_bytes().to_vec())),
         certificate_miner_signing_key: Set(certificate.map(|c| c.keys.miner_signing().as_bytes().to_vec())),
         certificate_sealing_key: Set(certificate.map(|c| c.keys.sealing().as_bytes().to_vec())),
-        certificate_signature: Set(signed.map(|signed| signed.signature().to_bytes().to_vec())),
-        sealed_api_key: Set(record.sealed_api_key.clone()),
+        certificate_signature: Set(signed.map(|signed| HiddenBytes(signed.signature().to_bytes().to_vec()))),
+        sealed_api_key: Set(record.sealed_api_key.clone().map(HiddenBytes)),
         confirmed_at: Set(record.confirmed_at.map(UnixMillis::value)),
         revoked_at: Set(record.revoked_at.map(UnixMillis::value)),
         last_sequence: Set(record.last_sequence),

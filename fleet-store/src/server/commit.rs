@@ -18,6 +18,7 @@ use sea_orm::{
 
 use super::{agent as agent_write, rows};
 use crate::activity;
+use crate::entity::hidden::HiddenBytes;
 use crate::entity::{
     agent, agent_auth_challenge, agent_session, api_key, manifest, organization, pending_enrollment,
 };
@@ -165,7 +166,7 @@ async fn put_enrollment(tx: &Transaction, put: Put<EnrollmentRecord>, now: i64) 
     let columns = |version: Version| pending_enrollment::ActiveModel {
         id: Set(record.id.value()),
         org_id: Set(record.org_id.value()),
-        code_hash: Set(record.code.as_bytes().to_vec()),
+        code_hash: Set(hash_bytes(&record.code)),
         state: Set(rows::state_word(record.state).to_owned()),
         expires_at: Set(record.expires_at.value()),
         agent_id: Set(record.agent_id.map(AgentId::value)),
@@ -234,8 +235,8 @@ fn agent_api_key_row(key: &AgentApiKeyRecord, now: i64) -> api_key::Model {
     }
 }
 
-pub(crate) fn hash_bytes(hash: &SecretHash) -> Vec<u8> {
-    hash.as_bytes().to_vec()
+pub(crate) fn hash_bytes(hash: &SecretHash) -> HiddenBytes {
+    HiddenBytes(hash.as_bytes().to_vec())
 }
 
 /// Deletes a challenge and returns it, in one statement.

@@ -5,6 +5,7 @@ use fleet_core::keys::RootPublicKey;
 use fleet_core::store::{OrganizationRecord, Query, Snapshot, StoreError, Versioned};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 
+use super::commit::hash_bytes;
 use super::rows;
 use crate::decode::Columns;
 use crate::entity::{agent, agent_session, api_key, manifest, organization, pending_enrollment};
@@ -23,7 +24,7 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, query: &Query) -> Result<Op
             }))
         }
         Query::EnrollmentByCode(code) => {
-            let by_code = pending_enrollment::Column::CodeHash.eq(code.as_bytes().to_vec());
+            let by_code = pending_enrollment::Column::CodeHash.eq(hash_bytes(code));
             of_enrollment(db, pending_enrollment::Entity::find().filter(by_code)).await
         }
         Query::Enrollment(id) => of_enrollment(db, pending_enrollment::Entity::find_by_id(id.value())).await,
@@ -33,7 +34,7 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, query: &Query) -> Result<Op
             None => Ok(None),
         },
         Query::AgentBySession(token) => {
-            let found = agent_session::Entity::find_by_id(token.as_bytes().to_vec());
+            let found = agent_session::Entity::find_by_id(hash_bytes(token));
             match found.one(db).await.map_err(backend)? {
                 Some(session) => of_agent(db, session.agent_id).await,
                 None => Ok(None),
@@ -44,7 +45,7 @@ pub(super) async fn load<C: ConnectionTrait>(db: &C, query: &Query) -> Result<Op
 }
 
 async fn agent_by_api_key<C: ConnectionTrait>(db: &C, hash: &SecretHash) -> Result<Option<i64>, StoreError> {
-    let found = api_key::Entity::find_by_id(hash.as_bytes().to_vec());
+    let found = api_key::Entity::find_by_id(hash_bytes(hash));
     let key = found.filter(api_key::Column::SubjectKind.eq("agent")).one(db).await.map_err(backend)?;
     Ok(key.and_then(|key| key.agent_id))
 }

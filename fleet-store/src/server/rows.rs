@@ -12,7 +12,9 @@ use fleet_core::store::{
     OrganizationRecord, SessionRecord, Version, Versioned,
 };
 
+use super::commit::hash_bytes;
 use crate::decode::Columns;
+use crate::entity::hidden::HiddenBytes;
 use crate::entity::{agent, agent_auth_challenge, agent_session, manifest, organization, pending_enrollment};
 use crate::error::{DecodeError, Missing, UnsupportedValue};
 
@@ -104,7 +106,7 @@ fn signed_manifest(row: manifest::Model) -> Result<SignedManifest, DecodeError> 
         operators: operators.iter().map(parse_operator).collect::<Result<_, _>>()?,
         revoked: revoked.into_iter().map(RevokedKeyId::from_bytes).collect(),
     };
-    let signature = Signature::from_bytes(columns.bytes("signature", &row.signature)?);
+    let signature = Signature::from_bytes(columns.bytes("signature", &row.signature.0)?);
     columns.value("signature", SignedManifest::verify(manifest, signature))
 }
 
@@ -119,7 +121,7 @@ pub(crate) fn manifest_row(signed: &SignedManifest, now: i64) -> manifest::Model
         recovery_key: manifest.recovery.as_ref().map(|key| key.as_bytes().to_vec()),
         operator_keys: manifest.operators.iter().flat_map(|key| *key.as_bytes()).collect(),
         revoked: manifest.revoked.iter().flat_map(|id| *id.as_bytes()).collect(),
-        signature: signed.signature().to_bytes().to_vec(),
+        signature: HiddenBytes(signed.signature().to_bytes().to_vec()),
         created_at: now,
         updated_at: now,
     }
@@ -141,7 +143,7 @@ pub(crate) fn agent(row: agent::Model, root: &RootPublicKey) -> Result<Versioned
         status: columns.word("status", status_of(&row.status))?,
         enrollment_id: columns.optional_id("enrollment_id", row.enrollment_id)?,
         certificate,
-        sealed_api_key: row.sealed_api_key,
+        sealed_api_key: row.sealed_api_key.map(|sealed| sealed.0),
         created_at: columns.time("created_at", row.created_at)?,
         confirmed_at: columns.optional_time("confirmed_at", row.confirmed_at)?,
         revoked_at: columns.optional_time("revoked_at", row.revoked_at)?,
@@ -170,7 +172,7 @@ fn certificate(row: &agent::Model, root: &RootPublicKey) -> Result<Option<Signed
         key_epoch: row.certificate_key_epoch.ok_or_else(missing("certificate_key_epoch"))?,
         issued_at: columns.time("certificate_issued_at", issued_at)?,
     };
-    let signature = Signature::from_bytes(columns.bytes("certificate_signature", signature)?);
+    let signature = Signature::from_bytes(columns.bytes("certificate_signature", &signature.0)?);
     let verified = SignedCertificate::verify(certificate, signature, root);
     columns.value("certificate_signature", verified).map(Some)
 }
@@ -182,7 +184,7 @@ pub(crate) fn enrollment(
     let record = EnrollmentRecord {
         id: columns.id("id", row.id)?,
         org_id: columns.id("org_id", row.org_id)?,
-        code: columns.hash("code_hash", &row.code_hash)?,
+        code: columns.hash("code_hash", &row.code_hash.0)?,
         state: columns.word("state", state_of(&row.state))?,
         created_at: columns.time("created_at", row.created_at)?,
         expires_at: columns.time("expires_at", row.expires_at)?,
@@ -197,11 +199,11 @@ pub(crate) fn enrollment(
 pub(crate) fn challenge(row: &agent_auth_challenge::Model) -> Result<ChallengeRecord, DecodeError> {
     let columns = Columns("agent_auth_challenge");
     Ok(ChallengeRecord {
-        challenge: columns.bytes("challenge", &row.challenge)?,
+        challenge: columns.bytes("challenge", &row.challenge.0)?,
         agent_id: columns.id("agent_id", row.agent_id)?,
-        api_key: columns.hash("api_key_hash", &row.api_key_hash)?,
+        api_key: columns.hash("api_key_hash", &row.api_key_hash.0)?,
         identity: columns.value("identity_key", IdentityPublicKey::parse(&row.identity_key))?,
-        client_nonce: columns.bytes("client_nonce", &row.client_nonce)?,
+        client_nonce: columns.bytes("client_nonce", &row.client_nonce.0)?,
         command: columns.value("command_key", CommandPublicKey::parse(&row.command_key))?,
         server_time: columns.time("server_time", row.server_time)?,
         expires_at: columns.time("expires_at", row.expires_at)?,
@@ -213,10 +215,10 @@ pub(crate) fn challenge(row: &agent_auth_challenge::Model) -> Result<ChallengeRe
 pub(crate) fn challenge_row(record: &ChallengeRecord, now: i64) -> agent_auth_challenge::Model {
     agent_auth_challenge::Model {
         agent_id: record.agent_id.value(),
-        challenge: record.challenge.to_vec(),
-        api_key_hash: record.api_key.as_bytes().to_vec(),
+        challenge: HiddenBytes(record.challenge.to_vec()),
+        api_key_hash: hash_bytes(&record.api_key),
         identity_key: record.identity.as_bytes().to_vec(),
-        client_nonce: record.client_nonce.to_vec(),
+        client_nonce: HiddenBytes(record.client_nonce.to_vec()),
         command_key: record.command.as_bytes().to_vec(),
         server_time: record.server_time.value(),
         expires_at: record.expires_at.value(),
@@ -230,9 +232,9 @@ pub(crate) fn challenge_row(record: &ChallengeRecord, now: i64) -> agent_auth_ch
 pub(crate) fn session(row: &agent_session::Model) -> Result<SessionRecord, DecodeError> {
     let columns = Columns("agent_session");
     Ok(SessionRecord {
-        token: columns.hash("token_hash", &row.token_hash)?,
+        token: columns.hash("token_hash", &row.token_hash.0)?,
         agent_id: columns.id("agent_id", row.agent_id)?,
-        api_key: columns.hash("api_key_hash", &row.api_key_hash)?,
+        api_key: columns.hash("api_key_hash", &row.api_key_hash.0)?,
         identity: columns.value("identity_key", IdentityPublicKey::parse(&row.identity_key))?,
         command: columns.value("command_key", CommandPublicKey::parse(&row.command_key))?,
         created_at: columns.time("created_at", row.created_at)?,
@@ -242,9 +244,9 @@ pub(crate) fn session(row: &agent_session::Model) -> Result<SessionRecord, Decod
 
 pub(crate) fn session_row(record: &SessionRecord, now: i64) -> agent_session::Model {
     agent_session::Model {
-        token_hash: record.token.as_bytes().to_vec(),
+        token_hash: hash_bytes(&record.token),
         agent_id: record.agent_id.value(),
-        api_key_hash: record.api_key.as_bytes().to_vec(),
+        api_key_hash: hash_bytes(&record.api_key),
         identity_key: record.identity.as_bytes().to_vec(),
         command_key: record.command.as_bytes().to_vec(),
         expires_at: record.expires_at.value(),

@@ -144,6 +144,9 @@ impl ConfigDir {
 
 #[cfg(test)]
 mod tests {
+    use fleet_core::testing::Secrets;
+    use insta::assert_snapshot;
+
     use super::*;
 
     #[test]
@@ -158,10 +161,16 @@ mod tests {
         assert_eq!(config.load().unwrap().unwrap().token, "t");
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!((mode(&directory), mode(&directory.join(FILE))), (0o700, 0o600));
-        assert_eq!(format!("{session:?}"), r#"Session { server: "http://127.0.0.1:8420", .. }"#);
         config.forget().unwrap();
         config.forget().unwrap();
         assert!(config.load().unwrap().is_none());
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let token = "a-token-to-be-found";
+        let session = Session { server: "http://127.0.0.1:8420".to_owned(), token: token.to_owned() };
+        assert_snapshot!(Secrets::of([("the token", token)]).unsaid(&session), @r#"Session { server: "http://127.0.0.1:8420", .. }"#);
     }
 
     #[test]

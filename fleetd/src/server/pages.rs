@@ -78,6 +78,9 @@ pub(super) struct SetUpForm {
     again: String,
 }
 
+#[cfg(test)]
+static_assertions::assert_not_impl_any!(SetUpForm: std::fmt::Debug);
+
 impl SetUpForm {
     /// The fields of an `application/x-www-form-urlencoded` body; what is missing is empty.
     pub(super) fn parse(body: &[u8]) -> Self {

@@ -127,6 +127,9 @@ struct Contents {
     authorities: Option<Vec<u8>>,
 }
 
+#[cfg(test)]
+static_assertions::assert_not_impl_any!(Contents: std::fmt::Debug);
+
 impl Contents {
     fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         let read =

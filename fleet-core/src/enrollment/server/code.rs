@@ -1,3 +1,4 @@
+use core::fmt;
 use core::time::Duration;
 
 use super::Operator;
@@ -12,12 +13,21 @@ use crate::store::{ActivityKind, Changeset, EnrollmentRecord, EnrollmentState, P
 use crate::time::UnixMillis;
 
 /// CreateEnrollmentCode's request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct CreateCode {
     /// How long the code is good for; the policy's default if `None`.
     pub ttl: Option<Duration>,
     /// The hash of a code that the operator's tool made, with an offline root.
     pub code_sha256: Option<[u8; 32]>,
+}
+
+impl fmt::Debug for CreateCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CreateCode")
+            .field("ttl", &self.ttl)
+            .field("code_sha256", &self.code_sha256.map(SecretHash::from_bytes))
+            .finish()
+    }
 }
 
 /// A code was not made.

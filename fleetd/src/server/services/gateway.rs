@@ -38,6 +38,9 @@ struct Message {
     sequence: i64,
 }
 
+#[cfg(test)]
+static_assertions::assert_not_impl_any!(Message: std::fmt::Debug);
+
 #[derive(Default)]
 struct Counts {
     accepted: i64,
