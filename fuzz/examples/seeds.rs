@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fleet_agent::miner::credentials::{CredentialFile, CredentialKey, Credentials};
+use fleet_agent::state::{Access, StateDir};
 use fleet_core::code::EnrollmentCode;
 use fleet_core::driver::{AgentDriver, EnrollmentProgress};
 use fleet_core::endpoint::Endpoint;
@@ -34,6 +36,9 @@ fn main() {
     write("code", [strings, broken_strings()].concat());
     write("proto_messages", [messages, other_messages()].concat());
     write("payloads", payloads());
+    write("server", server_scripts());
+    write("agent", agent_scripts());
+    write("state", state_files());
 }
 
 fn write(target: &str, seeds: Seeds) {
@@ -299,6 +304,126 @@ fn payloads() -> Seeds {
         tagged("sample-not-a-number", 0, &encode_samples(&[not_a_number])),
         tagged("no-sample", 0, &[]),
         tagged("no-event", 1, &[]),
+        seed("empty", ""),
+    ]
+}
+
+/// See the grammar in `src/server.rs`; the requests that the attacker has are, by number: 0 and 1 Register of the agent
+/// that is online, 2 its Begin, 3 its Complete, 4 Register of the one that waits.
+fn server_scripts() -> Seeds {
+    vec![
+        seed("valid-begin-again", [0, 2, 0]),
+        seed("valid-begin-and-every-signature-of-one-byte", {
+            let mut script = vec![0, 2, 0];
+            script.extend((0..10).flat_map(|byte| [5, byte]));
+            script
+        }),
+        seed("valid-register-of-the-waiting-again", [0, 4, 0]),
+        seed("valid-confirm-what-waits-and-ask-again", [3, 0, 0, 4, 0]),
+        seed(
+            "valid-handshakes-until-there-are-three-sessions",
+            [2, 0, 30, 4, 2, 0, 30, 4, 2, 0, 30, 4, 2, 0, 30, 0, 2, 0],
+        ),
+        seed("complete-replayed", [0, 3, 0]),
+        seed("complete-with-another-signature", [0, 2, 0, 0, 3, 1, 0, 40, 1]),
+        seed("revoke-then-begin", [3, 2, 0, 2, 0, 4]),
+        seed("begin-revoke-then-complete", [0, 2, 0, 3, 2, 5, 7, 0, 3, 0]),
+        seed("wrong-fingerprint", [3, 1, 3, 0, 0, 4, 0]),
+        seed("cancel-then-ask-again", [3, 4, 0, 4, 0, 3, 0]),
+        seed("expire-and-sweep", [2, 3, 2, 3, 5, 0, 4, 0]),
+        seed("unused-code-with-the-keys-of-the-waiting", [6, 2, 0, 0, 0]),
+        seed("unused-code-with-keys-of-an-expired-enrollment", [2, 3, 2, 3, 5, 6, 2, 9, 9, 0]),
+        seed("register-with-another-name", [0, 4, 1, 0, 100, 1]),
+        seed("name-with-reordering", [0, 4, 2, 0, 93, 0xe2, 0, 94, 0x80]),
+        seed("time-passes-in-the-handshake", [0, 2, 0, 2, 0, 31, 5, 1]),
+        seed("nobodys-session", [7, 0, 32]),
+        seed("bytes", [1, 0, 0, 3, 0xff, 0xff, 0xff, 1, 1, 0, 0, 1, 2, 0, 2, 10, 0]),
+        seed("empty", ""),
+    ]
+}
+
+/// See the grammar in `src/agent.rs`.
+fn agent_scripts() -> Seeds {
+    vec![
+        seed("valid-genuine", ""),
+        seed("valid-replies-lost", [4, 0, 4, 0, 4, 0, 4]),
+        seed("valid-refused-and-asked-again", [3, 6, 1, 0, 3, 5, 2, 0, 3, 7, 0]),
+        seed("valid-slow", [6, 29, 6, 29, 6, 29, 6, 31]),
+        seed("valid-earlier-answers", [0, 5, 0, 0, 0, 0, 5, 0, 0]),
+        seed("valid-epoch-changed", [0, 0, 1, 2, 0, 120, 1, 0, 160, 1]),
+        seed("valid-bytes", [2, 0, 3, 10, 1, 0, 0, 0, 2, 0, 0]),
+        seed("another-fingerprint", [1, 1, 0, 20, 1, 1, 1, 0, 20, 1]),
+        seed("every-code", (0..8).flat_map(|code| [3, code, 0]).collect::<Vec<_>>()),
+        seed("never-an-answer", [4; 64]),
+    ]
+}
+
+/// The state directory of an agent that is enrolled and has a session, and of one that has begun.
+fn state_files() -> Seeds {
+    let world = World::new(1);
+    let peer = world.agent(0);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let state = StateDir::open(&path, Access::Exclusive).unwrap();
+    let agent = AgentDriver::new(
+        Arc::new(state.store()),
+        Arc::new(state.keys()),
+        peer.link.clone(),
+        world.clock.clone(),
+        Arc::new(SeededRandom::new(3)),
+    );
+    let files = || -> Vec<(usize, Vec<u8>)> {
+        let read = |name: &&str| fs::read(path.join(name)).unwrap_or_default();
+        fleet_fuzz::STATE_FILES.iter().map(read).enumerate().collect()
+    };
+    let script = |files: &[(usize, Vec<u8>)]| -> Vec<u8> {
+        let one = |(number, content): &(usize, Vec<u8>)| {
+            let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+            [&[u8::try_from(*number).unwrap()], &length[..], content].concat()
+        };
+        files.iter().filter(|(_, content)| !content.is_empty()).flat_map(one).collect()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (begun, enrolled) = runtime.block_on(async {
+        let new = world.server.create_code().await;
+        let code = EnrollmentCode::parse(new.code.as_ref().unwrap().expose()).unwrap();
+        let name = Name::new("Reykjavík 2").unwrap();
+        let mut enrolling = agent.enroll(code, "https://fleet.example", name).await.unwrap();
+        let begun = files();
+        assert!(matches!(enrolling.poll().await.unwrap(), EnrollmentProgress::AskToJoin { .. }));
+        enrolling.join().await.unwrap();
+        let agent_id = world.server.agent_of(&new).await.unwrap();
+        world.server.confirm(&new, agent_id, *enrolling.fingerprint()).await.unwrap();
+        world.advance(Duration::from_secs(2));
+        assert_eq!(enrolling.poll().await.unwrap(), EnrollmentProgress::Enrolled);
+        agent.handshake().await.unwrap();
+        CredentialFile::in_directory(&path)
+            .put(
+                CredentialKey::Device(Endpoint::serial("PM-1").unwrap()),
+                Credentials::new("root", "a seed's password").unwrap(),
+            )
+            .unwrap();
+        (begun, files())
+    });
+    let without = |file: usize| script(&enrolled.iter().filter(|f| f.0 != file).cloned().collect::<Vec<_>>());
+    let with = |file: usize, content: &[u8]| {
+        let mut files = enrolled.clone();
+        files[file].1 = content.to_vec();
+        script(&files)
+    };
+    let text = String::from_utf8(enrolled[0].1.clone()).unwrap();
+    vec![
+        seed("valid-begun", script(&begun)),
+        seed("valid-enrolled", script(&enrolled)),
+        seed("valid-without-a-session", without(2)),
+        seed("valid-damaged-credentials", with(7, b"{\"format\":1,")),
+        seed("without-state", without(0)),
+        seed("without-identity-key", without(4)),
+        seed("old-keys", script(&[&begun[..1], &enrolled[4..]].concat())),
+        seed("another-format", with(0, text.replace("format: 1", "format: 2").as_bytes())),
+        seed("another-epoch", with(0, text.replace("epoch: 1", "epoch: 2").as_bytes())),
+        seed("an-alias-bomb", with(0, b"a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nd: [*c,*c]\nformat: 1\n")),
+        seed("empty-files", (0..8).flat_map(|file| [file, 0, 0]).collect::<Vec<_>>()),
         seed("empty", ""),
     ]
 }

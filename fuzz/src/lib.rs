@@ -4,9 +4,13 @@
 //! taken, so what is on the wire and on paper today stays readable; any other file may be refused.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod code;
 mod payloads;
 mod proto_messages;
+mod script;
+mod server;
+mod state;
 
 /// How far an input came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,26 @@ pub fn payloads(data: &[u8]) {
     payloads::run(data);
 }
 
+/// A script of what is sent to a server: changed messages of two agents, bytes, time that passes, and what the operator
+/// does. A session exists only for keys that the operator confirmed, and what is revoked stays so.
+pub fn server(data: &[u8]) {
+    server::run(data);
+}
+
+/// A script of what an agent is answered while it enrolls and makes sessions. It stays with the organization that its
+/// code pins, its keys and its id, and takes no older manifest.
+pub fn agent(data: &[u8]) {
+    agent::run(data);
+}
+
+pub use state::FILES as STATE_FILES;
+
+/// The files of an agent's state directory: for each its number, its length in two bytes, and its content. What is read
+/// is the same after writing it.
+pub fn state(data: &[u8]) {
+    state::run(data);
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -59,6 +83,21 @@ mod tests {
             }
         }
         assert!(valid > 0 && valid < files.len(), "{target}: {valid} of {} files are valid", files.len());
+    }
+
+    #[test]
+    fn agent() {
+        replay("agent", super::agent::run);
+    }
+
+    #[test]
+    fn server() {
+        replay("server", super::server::run);
+    }
+
+    #[test]
+    fn state() {
+        replay("state", super::state::run);
     }
 
     #[test]

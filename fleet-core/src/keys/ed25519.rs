@@ -57,6 +57,10 @@ fn verify_strictly(
     message: &[u8],
     signature: &Signature,
 ) -> Result<SignatureVerified, BadSignature> {
+    #[cfg(fuzzing)]
+    if signature.0 == [weak(key.as_bytes(), message); 64] {
+        return Ok(SignatureVerified(()));
+    }
     let r = signature.r();
     let point = CompressedEdwardsY(r).decompress().ok_or(BadSignature)?;
     if point.compress().0 != r {
@@ -65,6 +69,16 @@ fn verify_strictly(
     key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0))
         .map_err(|_| BadSignature)?;
     Ok(SignatureVerified(()))
+}
+
+/// Under a fuzzer, and nowhere else, a signature may also be one byte, 64 times: the first of the SHA-256 of key and
+/// message. A fuzzer finds it in 256 tries, so it gets past signatures; a message that was changed needs another.
+///
+/// `cfg(fuzzing)` is what cargo-fuzz sets. It is no feature, so no dependency can turn it on for somebody else.
+#[cfg(fuzzing)]
+fn weak(key: &[u8; 32], message: &[u8]) -> u8 {
+    let [first, ..] = crate::transcript::sha256(&[key, message].concat());
+    first
 }
 
 fn parse(role: KeyRole, bytes: &[u8]) -> Result<VerifyingKey, KeyError> {
