@@ -117,22 +117,25 @@ impl Enrollment {
         attendant: &mut dyn Attendant,
     ) -> Result<Enrolled, EnrollFailure> {
         let held = self.store.load().await.map_err(|error| EnrollFailure::Agent(error.into()))?;
-        // The process died between the api_key and the session.
-        let is_done =
-            held.is_some_and(|held| held.record.api_key.is_some() && held.record.code == code.hash());
-        if !is_done {
-            let mut enrolling =
-                self.driver.enroll(code, server.as_str(), name).await.map_err(EnrollFailure::of)?;
-            match self.confirmed(&mut enrolling, attendant).await? {
-                Confirmed::HasApiKey => {}
-                Confirmed::Online(online) => return Ok(Enrolled::Online(online)),
-                Confirmed::NeedsApiKey => {
-                    return self.paste(attendant).await.map(Box::new).map(Enrolled::Online);
+        let held = held.map(|held| held.record).filter(|held| held.code == code.hash());
+        // The process died between the api_key and the session, or this is the same command again.
+        if let Some(held) = held.filter(|held| held.api_key.is_some()) {
+            match self.handshake(None).await {
+                // It has never worked, and whoever was in between may have made it: the server is asked for its own.
+                Err(EnrollFailure::ApiKeyRefused) if held.session.is_none() => {
+                    attendant.notice("the server does not accept the api_key that came; asking again");
                 }
-                Confirmed::NotYet => return Ok(Enrolled::Waiting),
+                outcome => return outcome.map(Box::new).map(Enrolled::Online),
             }
         }
-        self.handshake(None).await.map(Box::new).map(Enrolled::Online)
+        let mut enrolling =
+            self.driver.enroll(code, server.as_str(), name).await.map_err(EnrollFailure::of)?;
+        match self.confirmed(&mut enrolling, attendant).await? {
+            Confirmed::HasApiKey => self.handshake(None).await.map(Box::new).map(Enrolled::Online),
+            Confirmed::Online(online) => Ok(Enrolled::Online(online)),
+            Confirmed::NeedsApiKey => self.paste(attendant).await.map(Box::new).map(Enrolled::Online),
+            Confirmed::NotYet => Ok(Enrolled::Waiting),
+        }
     }
 
     async fn confirmed(

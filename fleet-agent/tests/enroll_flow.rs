@@ -22,6 +22,7 @@ use fleet_core::{
     future::BoxFuture,
     name::Name,
     random::OsRandom,
+    store::{AgentState, AgentStore as _},
     transport::TransportError,
 };
 use support::{Running, Stub, tls_file};
@@ -143,6 +144,39 @@ async fn an_agent_enrolls_and_is_online() {
     let (_, other) = server.stub.create_code().await;
     let error = enroll(home.path(), &server.url(), &other, &mut person).await.unwrap_err();
     assert!(matches!(error, EnrollFailure::Agent(AgentError::Enroll(EnrollError::AlreadyEnrolled))));
+}
+
+#[tokio::test]
+async fn an_api_key_that_somebody_in_between_made_is_asked_for_again() {
+    let server = Running::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let (new, code) = server.stub.create_code().await;
+    let (mut person, mut shown) = Person::new(true);
+    let stub = Arc::clone(&server.stub);
+    let operator = tokio::spawn(async move {
+        let fingerprint = shown.recv().await.unwrap();
+        stub.confirm(&new, fingerprint).await.unwrap();
+    });
+    enroll(home.path(), &server.url(), &code, &mut person).await.unwrap();
+    operator.await.unwrap();
+    // As if another had sealed what came. Sealing names no sender.
+    let plant = async |has_worked: bool| {
+        let directory = StateDir::open(home.path(), Access::Exclusive).unwrap();
+        let held = directory.store().load().await.unwrap().unwrap();
+        let session = held.record.session.clone().filter(|_| has_worked);
+        let forged = Some(ApiKey::generate(&OsRandom).unwrap());
+        let state = AgentState { api_key: forged, session, ..held.record };
+        directory.store().commit(state, Some(held.version)).await.unwrap();
+    };
+    plant(false).await;
+    // The server is asked for its own, which it seals again: no session has made a call yet.
+    let outcome = enroll(home.path(), &server.url(), &code, &mut person).await.unwrap();
+    assert!(matches!(outcome, Enrolled::Online(_)));
+    assert_eq!(person.notices, ["the server does not accept the api_key that came; asking again"]);
+    // One that has made a session was good: that it is no more is somebody's decision.
+    plant(true).await;
+    let error = enroll(home.path(), &server.url(), &code, &mut person).await.unwrap_err();
+    assert!(matches!(error, EnrollFailure::ApiKeyRefused), "{error:?}");
 }
 
 #[tokio::test]

@@ -91,13 +91,19 @@ pub enum Plan {
 
 /// Decides whether keys are made or reused: they are reused with the same code alone.
 ///
+/// Sealing names no sender, so an api_key that came sealed may be of somebody's own making who stood in between. One that
+/// has made no session yet can be asked for again, with the same code.
+///
 /// # Errors
 /// [`EnrollError::AlreadyEnrolled`].
 pub fn plan(state: Option<&AgentState>, code: &EnrollmentCode) -> Result<Plan, EnrollError> {
-    match state {
-        Some(state) if state.api_key.is_some() => Err(EnrollError::AlreadyEnrolled),
-        Some(state) if state.code == code.hash() => Ok(Plan::ReuseKeys),
-        Some(_) | None => Ok(Plan::MakeKeys),
+    let Some(state) = state else { return Ok(Plan::MakeKeys) };
+    let is_same = state.code == code.hash();
+    match (&state.api_key, &state.session) {
+        (Some(_), Some(_)) => Err(EnrollError::AlreadyEnrolled),
+        (Some(_), None) if !is_same => Err(EnrollError::AlreadyEnrolled),
+        (_, _) if is_same => Ok(Plan::ReuseKeys),
+        (_, _) => Ok(Plan::MakeKeys),
     }
 }
 
