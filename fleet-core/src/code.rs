@@ -263,6 +263,15 @@ impl SessionToken {
         SecretHash::of(&self.0)
     }
 
+    /// The hash of a token that somebody else holds, for example the header of a request: as
+    /// [`SessionToken::parse`] and [`SessionToken::hash`], without a copy of the secret.
+    ///
+    /// # Errors
+    /// [`SessionTokenError`].
+    pub fn hash_of(text: &str) -> Result<SecretHash, SessionTokenError> {
+        is_token(text).then(|| SecretHash::of(text)).ok_or(SessionTokenError)
+    }
+
     /// The token, to be sent in `Authorization: Bearer`.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -284,8 +293,10 @@ fn random_token(random: &dyn SecureRandom) -> Result<Zeroizing<String>, RandomEr
 
 /// 43 characters that are the one encoding of 32 bytes (RFC 4648 section 5, no padding).
 fn is_token(text: &str) -> bool {
+    // One byte more than a token has: the decoder wants room for what its length might give.
+    let mut bytes = Zeroizing::new([0; SECRET_LEN + 1]);
     text.len() == TOKEN_CHARS
-        && URL_SAFE_NO_PAD.decode(text).map(Zeroizing::new).is_ok_and(|bytes| bytes.len() == SECRET_LEN)
+        && URL_SAFE_NO_PAD.decode_slice(text, bytes.as_mut()).is_ok_and(|length| length == SECRET_LEN)
 }
 
 #[cfg(test)]
@@ -385,5 +396,7 @@ mod tests {
         assert_eq!(format!("{token:?}"), "SessionToken(..)");
         assert_eq!(token.expose().len(), 43);
         assert!(SessionToken::parse("x").is_err());
+        assert_eq!(SessionToken::hash_of(token.expose()), Ok(token.hash()));
+        assert_eq!(SessionToken::hash_of("x"), Err(SessionTokenError));
     }
 }

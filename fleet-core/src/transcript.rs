@@ -56,6 +56,9 @@ impl Domain {
     }
 }
 
+/// No transcript is longer but for manifests with lists, and certificates with long names.
+const USUAL_LEN: usize = 384;
+
 /// A finished transcript: the bytes to sign, verify or hash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Transcript {
@@ -68,7 +71,9 @@ impl Transcript {
     /// ones as [`Transcript::absent`].
     #[must_use]
     pub fn new(domain: Domain) -> Self {
-        Self { domain, bytes: vec![0] }.field(domain.as_str().as_bytes())
+        let mut bytes = Vec::with_capacity(USUAL_LEN);
+        bytes.push(0);
+        Self { domain, bytes }.field(domain.as_str().as_bytes())
     }
 
     /// Adds bytes: a key, hash, nonce, challenge, or the UTF-8 of a string as it stands.

@@ -181,7 +181,7 @@ impl AgentDriver {
 
     async fn handshake_as(&self, state: AgentState, api_key: ApiKey) -> Result<Online, AgentError> {
         let keyring = self.keys.open().await?.ok_or(AgentError::KeysMissing)?;
-        if keyring.public()? != state.keys {
+        if !keyring.holds(&state.keys) {
             return Err(EnrollError::OtherKeys.into());
         }
         let expect = begin_handshake(state, api_key, self.clock.monotonic(), self.random.as_ref())?;

@@ -1,10 +1,9 @@
 use core::fmt;
 
-use curve25519_dalek::edwards::CompressedEdwardsY;
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
-use super::{KeyError, KeyRole, key_bytes};
+use super::{KeyError, KeyRole, is_below_the_prime, key_bytes};
 use crate::random::{RandomError, SecureRandom};
 use crate::transcript::Transcript;
 
@@ -50,6 +49,20 @@ impl fmt::Debug for Signature {
     }
 }
 
+/// Whether these bytes are what compressing a point gives: y is below 2^255 - 19, and where x is zero, which is where y
+/// is 1 or -1, it has no sign. Told by the bytes, which costs nothing beside finding the point; a test compares this with
+/// what protocol section 2 says, decompressing and compressing.
+fn is_canonical(bytes: &[u8; 32]) -> bool {
+    let [low, middle @ .., high] = bytes;
+    let (sign, high) = (high & 0x80 != 0, high & 0x7f);
+    let mut y = *bytes;
+    let [.., last] = &mut y;
+    *last = high;
+    let is_one = *low == 1 && high == 0 && middle.iter().all(|b| *b == 0);
+    let is_minus_one = *low == 0xec && high == 0x7f && middle.iter().all(|b| *b == 0xff);
+    is_below_the_prime(&y) && !(sign && (is_one || is_minus_one))
+}
+
 /// Verifies as protocol section 2 says: S < L, A and R canonical and not of small order,
 /// `[S]B = R + [k]A` without cofactor.
 fn verify_strictly(
@@ -61,9 +74,7 @@ fn verify_strictly(
     if signature.0 == [weak(key.as_bytes(), message); 64] {
         return Ok(SignatureVerified(()));
     }
-    let r = signature.r();
-    let point = CompressedEdwardsY(r).decompress().ok_or(BadSignature)?;
-    if point.compress().0 != r {
+    if !is_canonical(&signature.r()) {
         return Err(BadSignature);
     }
     key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0))
@@ -83,14 +94,14 @@ fn weak(key: &[u8; 32], message: &[u8]) -> u8 {
 
 fn parse(role: KeyRole, bytes: &[u8]) -> Result<VerifyingKey, KeyError> {
     let bytes = key_bytes(role, bytes)?;
-    let point = CompressedEdwardsY(bytes).decompress().ok_or(KeyError::NotCanonical { role })?;
-    if point.compress().0 != bytes {
+    if !is_canonical(&bytes) {
         return Err(KeyError::NotCanonical { role });
     }
-    if point.is_small_order() {
+    let key = VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::NotCanonical { role })?;
+    if key.is_weak() {
         return Err(KeyError::SmallOrder { role });
     }
-    VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::NotCanonical { role })
+    Ok(key)
 }
 
 macro_rules! ed25519_role {
@@ -267,6 +278,38 @@ mod tests {
             IdentityPublicKey::parse(&[1; 31]).unwrap_err().to_string(),
             "identity_pubkey must be 32 bytes, got 31"
         );
+    }
+
+    /// What the protocol says of `A` and `R`, against what the bytes alone tell.
+    #[test]
+    fn canonical_is_what_decompressing_and_compressing_gives_back() {
+        use curve25519_dalek::edwards::CompressedEdwardsY;
+        let mut points = 0;
+        let mut check = |bytes: [u8; 32]| {
+            let Some(point) = CompressedEdwardsY(bytes).decompress() else { return };
+            points += 1;
+            assert_eq!(is_canonical(&bytes), point.compress().0 == bytes, "{}", hex::encode(bytes));
+        };
+        // Each y from 0 to 99 and from 2^255 - 100 to 2^255 - 1, the nineteen that are not below the prime among
+        // them, with and without a sign.
+        for near in 0..100_u8 {
+            for high in [0, 0x80] {
+                let mut low = [0; 32];
+                (low[0], low[31]) = (near, high);
+                check(low);
+                let mut top = [0xff; 32];
+                (top[0], top[31]) = (0xff - near, 0x7f | high);
+                check(top);
+            }
+        }
+        for number in 0..1000_u32 {
+            check(crate::transcript::sha256(&number.to_be_bytes()));
+        }
+        assert!(points > 600, "{points}");
+        let (mut one, mut minus_one) = ([0; 32], [0xff; 32]);
+        (one[0], one[31]) = (1, 0x80);
+        (minus_one[0], minus_one[31]) = (0xec, 0xff);
+        assert!(!is_canonical(&one) && !is_canonical(&minus_one), "zero has no sign");
     }
 
     #[test]

@@ -234,3 +234,9 @@ pub(crate) fn distinct(keys: &[(KeyRole, &[u8; 32])]) -> Result<(), KeyError> {
 fn key_bytes(role: KeyRole, bytes: &[u8]) -> Result<[u8; 32], KeyError> {
     <[u8; 32]>::try_from(bytes).map_err(|_| KeyError::Length { role, got: bytes.len() })
 }
+
+/// Whether the bytes, as a little-endian integer, are below 2^255 - 19.
+fn is_below_the_prime(bytes: &[u8; 32]) -> bool {
+    let [low, middle @ .., high] = bytes;
+    *high < 0x7f || (*high == 0x7f && (*low < 0xed || middle.iter().any(|b| *b != 0xff)))
+}

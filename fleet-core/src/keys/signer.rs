@@ -98,6 +98,13 @@ impl AgentKeyring {
             &self.sealing.public_key(),
         )
     }
+
+    /// Whether these are the public halves: the same bytes, which are then the same keys.
+    #[must_use]
+    pub fn holds(&self, keys: &AgentPublicKeys) -> bool {
+        let own = [self.identity.public_key(), self.miner_signing.public_key(), self.sealing.public_key()];
+        keys.by_role().map(|(_, key)| *key) == own
+    }
 }
 
 impl From<AgentSecretKeys> for AgentKeyring {

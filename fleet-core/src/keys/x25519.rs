@@ -3,8 +3,27 @@ use core::fmt;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
-use super::{KeyError, KeyRole, key_bytes};
+use super::{KeyError, KeyRole, is_below_the_prime, key_bytes};
 use crate::random::{RandomError, SecureRandom};
+
+/// The points of low order of Curve25519 and of its twist, canonically encoded: 0, 1, 2^255 - 20 and the two of order 8.
+/// Every agreement with one of them is zero, and with no other; a test compares. Told by the bytes, a key costs nothing to
+/// read, and keys are read with every record of an agent.
+const LOW_ORDER: [[u8; 32]; 5] = {
+    let (zero, mut one, mut minus_one) = ([0; 32], [0; 32], [0xff; 32]);
+    one[0] = 1;
+    minus_one[0] = 0xec;
+    minus_one[31] = 0x7f;
+    let eighth = [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda,
+        0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ];
+    let other_eighth = [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04,
+        0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ];
+    [zero, one, minus_one, eighth, other_eighth]
+};
 
 /// A checked X25519 public key, whichever its role.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,12 +35,10 @@ impl X25519Public {
         if !is_below_the_prime(&bytes) {
             return Err(KeyError::NotCanonical { role });
         }
-        let key = PublicKey::from(bytes);
-        // Any scalar, clamped to a multiple of 8, takes a point of low order to zero and no other.
-        if !StaticSecret::from([1; 32]).diffie_hellman(&key).was_contributory() {
+        if LOW_ORDER.contains(&bytes) {
             return Err(KeyError::SmallOrder { role });
         }
-        Ok(Self(key))
+        Ok(Self(PublicKey::from(bytes)))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
@@ -33,12 +50,6 @@ impl X25519Public {
 pub(crate) fn agree(secret: &StaticSecret, public: &X25519Public) -> Option<Zeroizing<[u8; 32]>> {
     let shared = secret.diffie_hellman(&public.0);
     shared.was_contributory().then(|| Zeroizing::new(shared.to_bytes()))
-}
-
-/// Whether the bytes, as a little-endian integer, are below 2^255 - 19.
-fn is_below_the_prime(bytes: &[u8; 32]) -> bool {
-    let [low, middle @ .., high] = bytes;
-    *high < 0x7f || (*high == 0x7f && (*low < 0xed || middle.iter().any(|b| *b != 0xff)))
 }
 
 macro_rules! x25519_role {
@@ -84,7 +95,11 @@ macro_rules! x25519_role {
         }
 
         #[doc = concat!($what, " secret key: a raw 32-byte X25519 scalar, erased from memory when dropped.")]
-        pub struct $secret(StaticSecret);
+        pub struct $secret {
+            scalar: StaticSecret,
+            /// Kept, as it is asked for in every handshake and costs a multiplication.
+            public: $public,
+        }
 
         impl $secret {
             /// Makes a new key.
@@ -100,23 +115,25 @@ macro_rules! x25519_role {
             /// The key of a raw scalar; clamped when used (RFC 7748 section 5).
             #[must_use]
             pub fn from_scalar(scalar: &[u8; 32]) -> Self {
-                Self(StaticSecret::from(*scalar))
+                let scalar = StaticSecret::from(*scalar);
+                let public = $public(X25519Public(PublicKey::from(&scalar)));
+                Self { scalar, public }
             }
 
             /// The scalar, to be written where the key is kept and nowhere else.
             #[must_use]
             pub fn danger_scalar(&self) -> Zeroizing<[u8; 32]> {
-                Zeroizing::new(self.0.to_bytes())
+                Zeroizing::new(self.scalar.to_bytes())
             }
 
             /// The public half.
             #[must_use]
-            pub fn public(&self) -> $public {
-                $public(X25519Public(PublicKey::from(&self.0)))
+            pub const fn public(&self) -> $public {
+                self.public
             }
 
             pub(crate) const fn inner(&self) -> &StaticSecret {
-                &self.0
+                &self.scalar
             }
         }
 
@@ -178,6 +195,45 @@ mod tests {
         let mut nine = [0; 32];
         nine[0] = 9;
         assert!(SealingPublicKey::parse(&nine).is_ok());
+    }
+
+    /// Any scalar, clamped to a multiple of 8, takes a point of low order to zero and no other.
+    #[test]
+    fn low_order_is_what_every_agreement_is_zero_with() {
+        let is_low = |bytes: [u8; 32]| {
+            let secret = StaticSecret::from([1; 32]);
+            !secret.diffie_hellman(&PublicKey::from(bytes)).was_contributory()
+        };
+        assert!(LOW_ORDER.iter().all(|bytes| is_low(*bytes)));
+        let (mut checked, mut low) = (0, 0);
+        let mut check = |bytes: [u8; 32]| {
+            if is_below_the_prime(&bytes) {
+                checked += 1;
+                low += usize::from(is_low(bytes));
+                assert_eq!(SealingPublicKey::parse(&bytes).is_err(), is_low(bytes), "{}", hex::encode(bytes));
+            }
+        };
+        for near in 0..200_u8 {
+            let (mut small, mut large) = ([0; 32], [0xff; 32]);
+            (small[0], large[0], large[31]) = (near, 0xff - near, 0x7f);
+            check(small);
+            check(large);
+        }
+        for number in 0..500_u32 {
+            let mut bytes = crate::transcript::sha256(&number.to_be_bytes());
+            bytes[31] &= 0x7f;
+            check(bytes);
+        }
+        for low in LOW_ORDER {
+            // Those near it are none.
+            for bit in 0..255 {
+                let mut bytes = low;
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                check(bytes);
+            }
+        }
+        // 0, 1 and -1 of the first two loops; 1 and 0 are one bit apart.
+        assert_eq!((low, checked > 2000), (5, true));
     }
 
     #[test]

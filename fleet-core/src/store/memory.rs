@@ -15,9 +15,18 @@ use crate::keys::{AgentKeyring, AgentSecretKeys};
 use crate::time::UnixMillis;
 
 /// A [`ServerStore`] in memory.
+///
+/// Every change is made on a copy of all records: it is the model of a store, for as many agents as a test has.
 #[derive(Debug, Default)]
 pub struct MemoryServerStore {
-    tables: Mutex<Tables>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    tables: Tables,
+    /// Only ever added to, so no change needs a copy of it.
+    activity: Vec<Activity>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -28,7 +37,6 @@ struct Tables {
     api_keys: BTreeMap<SecretHash, AgentApiKeyRecord>,
     challenges: BTreeMap<AgentId, ChallengeRecord>,
     sessions: BTreeMap<SecretHash, SessionRecord>,
-    activity: Vec<Activity>,
 }
 
 impl MemoryServerStore {
@@ -44,10 +52,10 @@ impl MemoryServerStore {
         self.lock().activity.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Tables> {
+    fn lock(&self) -> MutexGuard<'_, Held> {
         // A change is made on a copy that replaces the tables when it is whole, so what a
         // panicking holder leaves behind is consistent.
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -136,7 +144,6 @@ impl Tables {
                 self.sessions.insert(session.token, session);
             }
         }
-        self.activity.extend(change.activity);
         Ok(())
     }
 
@@ -178,35 +185,38 @@ fn write<K: Ord, T>(table: &mut BTreeMap<K, Versioned<T>>, key: K, put: Put<T>) 
 
 impl ServerStore for MemoryServerStore {
     fn load(&self, query: Query) -> BoxFuture<'_, Result<Option<Snapshot>, StoreError>> {
-        ready(Ok(self.lock().load(&query)))
+        ready(Ok(self.lock().tables.load(&query)))
     }
 
     fn take_challenge(
         &self,
         challenge: [u8; 32],
     ) -> BoxFuture<'_, Result<Option<ChallengeRecord>, StoreError>> {
-        let mut tables = self.lock();
+        let tables = &mut self.lock().tables;
         let agent = tables.challenges.values().find(|c| c.challenge == challenge).map(|c| c.agent_id);
         ready(Ok(agent.and_then(|agent| tables.challenges.remove(&agent))))
     }
 
-    fn commit(&self, change: Changeset) -> BoxFuture<'_, Result<(), CommitError>> {
-        let mut tables = self.lock();
-        let mut changed = tables.clone();
+    fn commit(&self, mut change: Changeset) -> BoxFuture<'_, Result<(), CommitError>> {
+        let activity = core::mem::take(&mut change.activity);
+        let mut held = self.lock();
+        let mut changed = held.tables.clone();
         let result = changed.apply(change);
         if result.is_ok() {
-            *tables = changed;
+            held.tables = changed;
+            held.activity.extend(activity);
         }
-        drop(tables);
+        drop(held);
         ready(result)
     }
 
     fn due(&self, now: UnixMillis, limit: u32) -> BoxFuture<'_, Result<Vec<EnrollmentId>, StoreError>> {
-        let tables = self.lock();
+        let held = self.lock();
         let waiting = |e: &&EnrollmentRecord| {
             matches!(e.state, EnrollmentState::Pending | EnrollmentState::AwaitingConfirmation)
         };
-        let mut due: Vec<_> = tables
+        let mut due: Vec<_> = held
+            .tables
             .enrollments
             .values()
             .map(|e| &e.record)
@@ -214,7 +224,7 @@ impl ServerStore for MemoryServerStore {
             .filter(|e| e.expires_at <= now)
             .map(|e| (e.expires_at, e.id))
             .collect();
-        drop(tables);
+        drop(held);
         due.sort_unstable();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         ready(Ok(due.into_iter().map(|(_, id)| id).take(limit).collect()))

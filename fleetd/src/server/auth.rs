@@ -168,8 +168,8 @@ impl App {
         match guard {
             Guard::Open | Guard::Proof => {}
             Guard::Agent => {
-                let token = SessionToken::parse(bearer(headers)?).map_err(|_| Status::unauthenticated())?;
-                match self.driver.authenticate(&token.hash()).await {
+                let token = SessionToken::hash_of(bearer(headers)?).map_err(|_| Status::unauthenticated())?;
+                match self.driver.authenticate(&token).await {
                     Ok(identity) => {
                         extensions.insert(identity);
                     }
@@ -191,8 +191,8 @@ impl App {
 
     pub(crate) async fn operator_by(&self, token: &str) -> Result<OperatorIdentity, Status> {
         let now = self.clock.now();
-        if let Ok(token) = SessionToken::parse(token) {
-            return self.operator_by_session(&token.hash(), now).await;
+        if let Ok(token) = SessionToken::hash_of(token) {
+            return self.operator_by_session(&token, now).await;
         }
         let key = ApiKey::parse(token).map_err(|_| Status::unauthenticated())?;
         self.operator_by_key(&key.hash(), now).await
