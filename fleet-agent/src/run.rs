@@ -158,6 +158,10 @@ pub enum RunError {
 ///
 /// # Errors
 /// [`RunError`]; everything that can be checked is checked before anything is started.
+///
+/// # Cancel safety
+/// Dropped, everything that it started ends at once, without a drain: what was not uploaded is lost. The
+/// future is `Send` if `shutdown` is; it panics only outside of a tokio runtime.
 pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Result<Stopped, RunError> {
     run_telling(options, shutdown, |_| {}).await
 }
@@ -166,6 +170,9 @@ pub async fn run(options: RunOptions, shutdown: impl Future<Output = ()>) -> Res
 ///
 /// # Errors
 /// [`RunError`].
+///
+/// # Cancel safety
+/// As [`run`]. The future is `Send` if `shutdown` and `tell` are; it panics only outside of a tokio runtime.
 pub async fn run_telling(
     options: RunOptions,
     shutdown: impl Future<Output = ()>,
@@ -250,18 +257,18 @@ pub async fn run_telling(
     }
     let stop = CancellationToken::new();
     let mut work = Work {
-        site: tokio::spawn(site.run()),
-        forward: tokio::spawn(forward(reports, Arc::clone(&parts.telemetry), Arc::clone(&parts.events))),
-        telemetry: tokio::spawn(parts.telemetry_uploader().run(stop.clone())),
-        events: tokio::spawn(parts.events_uploader().run(stop.clone())),
+        site: Task::spawn(site.run()),
+        forward: Task::spawn(forward(reports, Arc::clone(&parts.telemetry), Arc::clone(&parts.events))),
+        telemetry: Task::spawn(parts.telemetry_uploader().run(stop.clone())),
+        events: Task::spawn(parts.events_uploader().run(stop.clone())),
     };
 
     tell(Progress::Started);
     tokio::pin!(shutdown);
-    let mut keeper = tokio::spawn(keeper.run());
+    let mut keeper = Task::spawn(keeper.run());
     let ended = tokio::select! {
         () = &mut shutdown => Ok(()),
-        end = &mut keeper => Err(end.map_or_else(|error| RunError::Part(Some(error)), RunError::Keeper)),
+        end = &mut keeper.0 => Err(end.map_or_else(|error| RunError::Part(Some(error)), RunError::Keeper)),
         part = loops.join_next() => Err(RunError::Part(part.and_then(Result::err))),
         error = work.ended() => Err(RunError::Part(error)),
     };
@@ -269,7 +276,7 @@ pub async fn run_telling(
     tell(Progress::Stopping);
     work.drain(&stop).await;
     loops.shutdown().await;
-    keeper.abort();
+    keeper.0.abort();
     let lost = parts.telemetry.depth().waiting.saturating_add(parts.events.depth().waiting);
     ended?;
     if lost == 0 {
@@ -315,22 +322,38 @@ impl Parts {
     }
 }
 
+/// A task that ends with whoever holds it: of an agent that is dropped nothing goes on, least of all once its state
+/// directory is another's.
+struct Task<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Task<T> {
+    fn spawn(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// The tasks through which readings go, in that order.
 struct Work {
-    site: JoinHandle<()>,
-    forward: JoinHandle<()>,
-    telemetry: JoinHandle<()>,
-    events: JoinHandle<()>,
+    site: Task<()>,
+    forward: Task<()>,
+    telemetry: Task<()>,
+    events: Task<()>,
 }
 
 impl Work {
     /// Waits until one of them ends, which none does by itself.
     async fn ended(&mut self) -> Option<tokio::task::JoinError> {
         tokio::select! {
-            end = &mut self.site => end.err(),
-            end = &mut self.forward => end.err(),
-            end = &mut self.telemetry => end.err(),
-            end = &mut self.events => end.err(),
+            end = &mut self.site.0 => end.err(),
+            end = &mut self.forward.0 => end.err(),
+            end = &mut self.telemetry.0 => end.err(),
+            end = &mut self.events.0 => end.err(),
         }
     }
 
@@ -338,7 +361,7 @@ impl Work {
     async fn drain(self, stop: &CancellationToken) {
         let Self { site, mut forward, mut telemetry, mut events } = self;
         let drained = async {
-            site.abort();
+            site.0.abort();
             // The site was the only one to report, so the channel ends.
             finish(&mut forward).await;
             stop.cancel();
@@ -348,13 +371,10 @@ impl Work {
         if timeout(DRAIN, drained).await.is_err() {
             tracing::warn!(seconds = DRAIN.as_secs(), "not everything was uploaded in time");
         }
-        for task in [forward, telemetry, events] {
-            task.abort();
-        }
     }
 }
 
-async fn finish(task: &mut JoinHandle<()>) {
+async fn finish(Task(task): &mut Task<()>) {
     // One that ended was polled to its end, and must not be polled again.
     if !task.is_finished() {
         drop(task.await);

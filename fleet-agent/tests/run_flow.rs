@@ -292,3 +292,27 @@ async fn until_health(address: SocketAddr, done: impl Fn(&serde_json::Value) -> 
     };
     tokio::time::timeout(Duration::from_secs(30), asked).await.expect("the page shows it within 30 s")
 }
+
+#[tokio::test]
+async fn of_an_agent_that_is_dropped_nothing_goes_on() {
+    let server = Running::start().await;
+    let home = tempfile::tempdir().unwrap();
+    enrolled(&server, home.path()).await;
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    let agent = Agent::start(home.path(), |_| {});
+    server
+        .stub
+        .until("a heartbeat and a control stream", |seen| seen.heartbeats > 0 && seen.controls > 0)
+        .await;
+    agent.task.abort();
+    assert!(agent.task.await.unwrap_err().is_cancelled());
+    // Its tasks, and the server's for its connections.
+    let ended = async {
+        while alive() > before {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), ended).await.expect("tasks of the agent go on");
+    drop(StateDir::open(home.path(), Access::Exclusive).unwrap());
+}
