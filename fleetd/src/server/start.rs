@@ -36,6 +36,7 @@ use super::listener::{self, Bounds};
 use super::local::{LocalKeys, LocalReports, NAME};
 use super::lock::{DataDirLock, Hold, LockError, check_whole};
 use super::metrics::Metrics;
+use super::mount::Mount;
 use super::passwords::Passwords;
 use super::roots::RootFiles;
 use super::set_up::SetUpToken;
@@ -187,6 +188,7 @@ pub struct Server {
     stop: CancellationToken,
     tasks: JoinSet<bool>,
     app: Arc<App>,
+    front: Front,
     tls: Option<Arc<Tls>>,
     drain_timeout: Duration,
     /// Held for its lock.
@@ -211,6 +213,10 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing listens any more and the data directory is free. Directories, keys and a schema that
+    /// were made stay, whole. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn start(
         config: &Config,
         clock: Arc<dyn Clock>,
@@ -293,7 +299,7 @@ impl Server {
             app.ensure_local_agent(organization, local.directory.path()).await?;
         }
 
-        let services = services::all(&app, limits)?;
+        let front = Front { services: services::all(&app, limits)?, app: Arc::clone(&app) };
         let mut server = Self {
             addresses: Vec::new(),
             metrics_address: None,
@@ -305,14 +311,14 @@ impl Server {
             tls: tls.clone(),
             drain_timeout: config.drain_timeout,
             app,
+            front,
         };
-        server.bind(config, services).await?;
+        server.bind(config).await?;
         if organization.is_none() {
             let token = server.app.set_up.issue(server.app.random.as_ref())?;
             let scheme = if config.tls.is_some() { "https" } else { "http" };
-            let host =
-                server.addresses.first().map_or_else(String::new, |address| reachable(*address).to_string());
-            server.set_up_link = Some(format!("{scheme}://{host}/setup/{}", token.expose()));
+            let origin = server.addresses.first().map(|at| format!("{scheme}://{}", reachable(*at)));
+            server.set_up_link = Some(format!("{}/setup/{}", origin.unwrap_or_default(), token.expose()));
         }
         server.spawn_sweep();
         server.tasks.spawn(super::retention::forget(Arc::clone(&server.app), server.stop.clone()));
@@ -338,10 +344,17 @@ impl Server {
         self.metrics_address
     }
 
-    /// The link to set the server up by, if it is not yet. It is a secret.
+    /// The link to set the server up by, if it is not yet. It is a secret. Of a server that listens nowhere it is the
+    /// path alone.
     #[must_use]
     pub fn set_up_link(&self) -> Option<&str> {
         self.set_up_link.as_deref()
+    }
+
+    /// What it serves, for a listener of yours. [`Config::listen`] may then be empty.
+    #[must_use]
+    pub fn mount(&self) -> Mount {
+        Mount::new(self.front.clone(), Arc::clone(&self.app.room))
     }
 
     /// Reads the TLS certificate, its key and the authorities of clients again if their files have changed.
@@ -352,6 +365,10 @@ impl Server {
     }
 
     /// Stops: agents are told, open calls may end within the configured time. Returns whether all did.
+    ///
+    /// # Cancel safety
+    /// Dropped, what was open is cut off, and the database closes by itself. The future is `Send`; it panics
+    /// only outside of a tokio runtime.
     pub async fn stop(mut self) -> bool {
         self.app.streams.stop();
         self.stop.cancel();
@@ -370,12 +387,7 @@ impl Server {
         drained && in_time
     }
 
-    async fn bind(
-        &mut self,
-        config: &Config,
-        services: fleet_proto::rpc::Services,
-    ) -> Result<(), StartError> {
-        let front = Front { app: Arc::clone(&self.app), services };
+    async fn bind(&mut self, config: &Config) -> Result<(), StartError> {
         let limits = &config.limits;
         let bounds = |room| Bounds {
             room,
@@ -387,7 +399,7 @@ impl Server {
         for address in &config.listen {
             let (listener, bound) = bind(*address).await?;
             self.addresses.push(bound);
-            let front = front.clone();
+            let front = self.front.clone();
             let handler = move |peer, request| front.clone().answer(peer, request);
             let metrics = self.app.metrics.clone();
             let tls = self.tls.clone();
