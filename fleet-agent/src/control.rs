@@ -34,6 +34,10 @@ enum End {
 }
 
 /// Keeps a control stream open for ever. `connected` shows whether the server has accepted one.
+///
+/// # Cancel safety
+/// Dropping it is how it ends; the stream ends with it. The future is `Send`; it panics only outside of a
+/// tokio runtime.
 pub async fn run(
     gateway: Arc<dyn Gateway>,
     mut sessions: SessionHandle,

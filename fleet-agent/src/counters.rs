@@ -50,6 +50,9 @@ impl Counter {
     ///
     /// # Errors
     /// [`StoreError`] within.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it does not panic.
     pub async fn read(&self) -> Result<i64, CommitError> {
         let held = self.store.load().await?;
         Ok(held.map_or(0, |held| self.of(held.record.counters)))
@@ -59,6 +62,10 @@ impl Counter {
     ///
     /// # Errors
     /// [`CommitError`]; there must be a state.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point and called again: the value is raised or not. The future is `Send`; it
+    /// does not panic.
     pub async fn raise(&self, to: i64) -> Result<(), CommitError> {
         for _ in 0..ATTEMPTS {
             let Some(held) = self.store.load().await? else {

@@ -32,6 +32,9 @@ const PASTES: u32 = 3;
 /// The person at the agent.
 pub trait Attendant: Send {
     /// Whether this agent may join the organization of this name, which its root has signed.
+    ///
+    /// # Cancel safety
+    /// Dropped, the question is not asked any more. The future is `Send`; it must not panic.
     fn may_join<'a>(&'a mut self, organization: &'a Name) -> BoxFuture<'a, Result<bool, PromptError>>;
 
     /// Shows the fingerprint that an operator is to type. Called once, after the server has proved
@@ -39,10 +42,16 @@ pub trait Attendant: Send {
     fn show_fingerprint(&mut self, fingerprint: &Fingerprint);
 
     /// Asks for the api_key that the operator was shown: the server does not deliver it any more.
+    ///
+    /// # Cancel safety
+    /// Dropped, the question is not asked any more. The future is `Send`; it must not panic.
     fn api_key(&mut self) -> BoxFuture<'_, Result<ApiKey, PromptError>>;
 
     /// Waits for an api_key that the person pastes meanwhile, unasked. To be dropped and called again as the server is
     /// asked: what was pasted in between must not be lost. Never ready if nothing can be pasted.
+    ///
+    /// # Cancel safety
+    /// It is dropped and called again, as said above. The future is `Send`; it must not panic.
     fn pasted(&mut self) -> BoxFuture<'_, ApiKey> {
         Box::pin(std::future::pending())
     }
@@ -109,6 +118,10 @@ impl Enrollment {
     ///
     /// # Errors
     /// [`EnrollFailure`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it is as if the process had ended: calling again with the same code goes on. The future is
+    /// `Send`; it panics only outside of a tokio runtime.
     pub async fn run(
         &self,
         code: EnrollmentCode,

@@ -21,6 +21,9 @@ use crate::{
 pub const INTERVAL: Duration = Duration::from_secs(15);
 
 /// Sends heartbeats for ever. `last` shows when the server last took note, by the agent's clock.
+///
+/// # Cancel safety
+/// Dropping it is how it ends. The future is `Send`; it panics only outside of a tokio runtime.
 pub async fn run(
     gateway: Arc<dyn Gateway>,
     mut sessions: SessionHandle,

@@ -83,6 +83,9 @@ impl SessionHandle {
     }
 
     /// Waits for a session. It stays pending when the keeper is gone.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point and called again. The future is `Send`; it does not panic.
     pub async fn online(&mut self) -> Arc<Session> {
         loop {
             if let SessionState::Online(session) = &*self.state.borrow_and_update() {
@@ -95,6 +98,9 @@ impl SessionHandle {
     }
 
     /// Waits until `session` is not the current one any more.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point and called again. The future is `Send`; it does not panic.
     pub async fn replaced(&mut self, session: &Session) {
         let is_other = |state: &SessionState| match state {
             SessionState::Online(current) => current.number != session.number,
@@ -174,6 +180,10 @@ impl Keeper {
     }
 
     /// Keeps the agent in a session until that is hopeless.
+    ///
+    /// # Cancel safety
+    /// Dropped, whoever waits for a session waits for ever; the last one is on disk. The future is `Send`; it
+    /// panics only outside of a tokio runtime.
     pub async fn run(mut self) -> KeeperEnd {
         loop {
             match self.driver.handshake().await {

@@ -145,6 +145,9 @@ impl<T: Spooled> Spool<T> {
     ///
     /// # Errors
     /// [`CommitError`] if the counter cannot be read.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it does not panic.
     pub async fn open(counter: Counter, capacity: usize) -> Result<Self, CommitError> {
         let issued = counter.read().await?;
         let inner = Inner {
@@ -195,6 +198,9 @@ impl<T: Spooled> Spool<T> {
     }
 
     /// Waits until there is something to send.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point and called again. The future is `Send`; it does not panic.
     pub async fn wait(&self) {
         while self.is_empty() {
             self.added.notified().await;
@@ -225,6 +231,10 @@ impl<T: Spooled> Spool<T> {
     ///
     /// # Errors
     /// [`CommitError`] if a sequence cannot be reserved; nothing may be sent then.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point and called again: sequences may be reserved by then that are never issued,
+    /// and gaps are normal. The future is `Send`; it does not panic.
     pub async fn oldest(&self, limit: usize, now: UnixMillis) -> Result<Vec<Message<T>>, CommitError> {
         let reserve = {
             let mut inner = self.lock();

@@ -63,6 +63,10 @@ impl<T: Spooled> Uploader<T> {
     }
 
     /// Uploads until told to stop; then, if there is a session, once more what there is.
+    ///
+    /// # Cancel safety
+    /// Dropped, what was not acknowledged stays in the spool and is sent again under the same sequences. The
+    /// future is `Send`; it panics only outside of a tokio runtime.
     pub async fn run(mut self, stop: CancellationToken) {
         while stop.run_until_cancelled(self.step()).await.is_some() {}
         // An upload that was cut off is sent again under the same sequences.

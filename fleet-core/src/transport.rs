@@ -27,9 +27,20 @@ pub enum TransportError {
 /// redirects, and it must not repeat a call by itself.
 pub trait Transport: core::fmt::Debug + Send + Sync {
     /// `agentgateway.v1.AgentGatewayService/Register`.
+    ///
+    /// # Cancel safety
+    /// Dropped, whether the server acted is unknown, as with a lost answer; asking again is safe. The future
+    /// is `Send`; it must not panic.
     fn register(&self, request: RegisterRequest) -> BoxFuture<'_, Result<RegisterResponse, TransportError>>;
     /// `agentgateway.v1.AgentGatewayService/BeginAuthHandshake`.
+    ///
+    /// # Cancel safety
+    /// As [`Transport::register`]. The future is `Send`; it must not panic.
     fn begin(&self, request: BeginRequest) -> BoxFuture<'_, Result<BeginResponse, TransportError>>;
     /// `agentgateway.v1.AgentGatewayService/CompleteAuthHandshake`.
+    ///
+    /// # Cancel safety
+    /// As [`Transport::register`], but that the challenge is used up: the handshake begins anew. The future
+    /// is `Send`; it must not panic.
     fn complete(&self, request: CompleteRequest) -> BoxFuture<'_, Result<CompleteResponse, TransportError>>;
 }

@@ -113,6 +113,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. A second call
+    /// writes the line a second time. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn log(&self, entry: LogEntry) -> Result<(), StoreError> {
         let tx = self.write().await?;
         insert(&tx, vec![entry_row(&entry, now_millis())]).await?;
@@ -123,6 +127,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn activity(
         &self,
         org: OrgId,

@@ -51,6 +51,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn agents(
         &self,
         org: OrgId,
@@ -74,6 +78,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn agent(&self, org: OrgId, id: AgentId) -> Result<Option<AgentListing>, StoreError> {
         let which =
             Condition::all().add(agent::Column::OrgId.eq(org.value())).add(agent::Column::Id.eq(id.value()));
@@ -84,6 +92,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn local_agent(&self, org: OrgId) -> Result<Option<Versioned<AgentRecord>>, StoreError> {
         let tx = self.read().await?;
         let Some(root) = root_of(&tx, org.value()).await? else { return Ok(None) };
@@ -103,6 +115,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn enrollments(
         &self,
         org: OrgId,

@@ -73,6 +73,11 @@ impl Store {
     ///
     /// # Errors
     /// [`CreateApiKeyError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. Call it again
+    /// with a new key: the first one may be kept. The future is `Send`; it panics only outside of a tokio
+    /// runtime.
     pub async fn create_user_api_key(&self, key: UserApiKeyRecord) -> Result<(), CreateApiKeyError> {
         let tx = self.write().await?;
         insert(&tx, &key).await?;
@@ -83,6 +88,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn user_api_keys(&self, org: OrgId) -> Result<Vec<UserApiKeyRecord>, StoreError> {
         let statement = self.sql(
             "SELECT k.* FROM api_key k JOIN membership m ON m.id = k.membership_id AND m.user_id = k.user_id
@@ -98,6 +107,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. If it has, a
+    /// second call finds none. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn revoke_user_api_key(&self, org: OrgId, digits: &str) -> Result<bool, StoreError> {
         if digits.contains('\0') {
             return Ok(false);
@@ -118,6 +131,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point: that the key was used is noted or not. The future is `Send`; it panics
+    /// only outside of a tokio runtime.
     pub async fn user_by_api_key(
         &self,
         hash: &SecretHash,

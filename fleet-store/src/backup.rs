@@ -43,6 +43,11 @@ impl Store {
     ///
     /// # Errors
     /// [`BackupError`]; nothing is ever overwritten.
+    ///
+    /// # Cancel safety
+    /// Dropped, the copy is removed, unless it was whole: then the last step goes on by itself, and the file
+    /// is there. SQLite may go on writing the copy for a while, and it is removed when that is over or left
+    /// as `<path>.partial`. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn backup_to(&self, path: &Path) -> Result<(), BackupError> {
         if self.inner.backend != DbBackend::Sqlite {
             return Err(BackupError::NotSqlite);

@@ -70,6 +70,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn contents(&self) -> Result<Contents, StoreError> {
         let tx = self.read().await?;
         let contents = read(&tx).await?;
@@ -82,6 +86,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn export_snapshot(&self) -> Result<Option<ExportedSnapshot>, StoreError> {
         if self.inner.backend != DbBackend::Postgres {
             return Ok(None);

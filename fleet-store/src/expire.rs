@@ -17,6 +17,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. Calling again
+    /// goes on. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn expire(&self, now: UnixMillis) -> Result<u64, StoreError> {
         let tx = self.write().await?;
         let mut deleted = 0;

@@ -43,6 +43,9 @@ impl Faults {
     }
 
     /// Done once a step hangs.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point and called again. The future is `Send`; it does not panic.
     pub async fn hung(&self) {
         self.hung.notified().await;
     }

@@ -77,6 +77,10 @@ impl Store {
     ///
     /// # Errors
     /// [`GuardError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. It may be called
+    /// again. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn heartbeat(&self, guard: &Guard, at: UnixMillis, version: &str) -> Result<(), GuardError> {
         let tx = self.write().await?;
         let admitted = admit(&tx, guard).await?;

@@ -65,6 +65,10 @@ impl Store {
     ///
     /// # Errors
     /// [`AddMemberError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. If it has, a
+    /// second call says so. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn add_member(
         &self,
         org: OrgId,
@@ -91,6 +95,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. If it has, a
+    /// second call finds none. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn remove_member(
         &self,
         org: OrgId,
@@ -118,6 +126,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn memberships(&self, user: UserId) -> Result<Vec<Membership>, StoreError> {
         let statement = self.sql(
             "SELECT o.id, f.org_name FROM membership m JOIN organization o ON o.id = m.org_id
@@ -140,6 +152,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn members(&self, org: OrgId) -> Result<Vec<UserRecord>, StoreError> {
         let statement = self.sql(
             "SELECT u.* FROM app_user u JOIN membership m ON m.user_id = u.id WHERE m.org_id = $1 ORDER BY m.id",
@@ -153,6 +169,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. A second call
+    /// writes the lines a second time. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn log_of_user(
         &self,
         user: UserId,

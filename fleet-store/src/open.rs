@@ -108,6 +108,10 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`]; a database that a newer version migrated is refused.
+    ///
+    /// # Cancel safety
+    /// Dropped, what was opened is closed. A file that was made stays, and a step of the schema has happened
+    /// whole or not at all. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         Self::open_url(&DatabaseUrl::parse(url)?).await
     }
@@ -116,6 +120,9 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`].
+    ///
+    /// # Cancel safety
+    /// As [`Store::open`]. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn open_url(url: &DatabaseUrl) -> Result<Self, OpenError> {
         Self::open_how(url, How::Serve).await
     }
@@ -127,6 +134,9 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`]; a database that a newer version migrated is refused.
+    ///
+    /// # Cancel safety
+    /// Dropped, what was opened is closed. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn open_existing(url: &DatabaseUrl) -> Result<Self, OpenError> {
         Self::open_how(url, How::Existing).await
     }
@@ -136,6 +146,10 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`].
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn open_copy(path: &Path) -> Result<Self, OpenError> {
         Self::open_how(&DatabaseUrl::sqlite_file(path), How::Copy).await
     }
@@ -144,6 +158,9 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`].
+    ///
+    /// # Cancel safety
+    /// As [`Store::open`]. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn open_restoring(url: &DatabaseUrl) -> Result<Self, OpenError> {
         Self::open_how(url, How::Restore).await
     }
@@ -152,6 +169,10 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`].
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn require_current_schema(&self) -> Result<(), OpenError> {
         let pending = Migrator::pending(&self.inner.reader).await?;
         if pending { Err(OpenError::OlderSchema) } else { Ok(()) }
@@ -162,6 +183,9 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`].
+    ///
+    /// # Cancel safety
+    /// As [`Store::open`]. The future is `Send`; it panics only outside of a tokio runtime.
     #[cfg(feature = "fault-injection")]
     pub async fn make_old(url: &str, steps: u32) -> Result<(), OpenError> {
         Self::open_how(&DatabaseUrl::parse(url)?, How::Old { steps }).await?.close().await;

@@ -59,6 +59,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn organization(&self) -> Result<Option<Versioned<OrganizationRecord>>, StoreError> {
         Ok(self.organizations_up_to(Some(1)).await?.into_iter().next())
     }
@@ -67,6 +71,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn organizations(&self) -> Result<Vec<Versioned<OrganizationRecord>>, StoreError> {
         self.organizations_up_to(None).await
     }
@@ -75,6 +83,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn has_several_organizations(&self) -> Result<bool, StoreError> {
         let ids = organization::Entity::find().select_only().column(organization::Column::Id).limit(2);
         let ids: Vec<i64> = ids.into_tuple().all(&self.reader()).await.map_err(backend)?;
@@ -105,6 +117,10 @@ impl Store {
     ///
     /// # Errors
     /// [`CreateOrganizationError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. If it has, a
+    /// second call finds its name taken. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn create_organization(
         &self,
         change: Changeset,

@@ -60,6 +60,10 @@ impl Restoring {
     ///
     /// # Errors
     /// [`BeginRestoreError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, the database may be claimed: it is then to be dropped and made anew. The future is `Send`; it
+    /// panics only outside of a tokio runtime.
     pub async fn begin(url: &DatabaseUrl) -> Result<Self, BeginRestoreError> {
         let Target::Postgres(target) = url.target() else { return Err(BeginRestoreError::NotPostgres) };
         let failed = |source| OpenError::Connect { url: url.clone(), source: Box::new(source) };
@@ -85,6 +89,10 @@ impl Restoring {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, the database is as it was, marked as unfinished, or empty. The future is `Send`; it panics
+    /// only outside of a tokio runtime.
     pub async fn abandon(self) -> Result<bool, StoreError> {
         let abandoned = self.drop_all().await;
         self.close().await;
@@ -112,6 +120,10 @@ impl Restoring {
     }
 
     /// Lets go of the connection; the database stays as it is.
+    ///
+    /// # Cancel safety
+    /// Dropped, the connection closes by itself. The future is `Send`; it panics only outside of a tokio
+    /// runtime.
     pub async fn close(self) {
         if let Err(error) = self.connection.close().await {
             tracing::debug!(%error, "the connection of a restore did not close");
@@ -147,6 +159,11 @@ impl Store {
     ///
     /// # Errors
     /// [`CommitError`]; nothing was stored.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. If it has, the
+    /// database is no longer marked as unfinished. The future is `Send`; it panics only outside of a tokio
+    /// runtime.
     pub async fn restored(&self, restored: Restored) -> Result<(), CommitError> {
         let tx = self.write().await?;
         let applied = self.restored_in(&tx, restored).await;

@@ -26,6 +26,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. Calling again
+    /// goes on. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn prune_telemetry(&self, before: UnixMillis, limit: u32) -> Result<u64, StoreError> {
         self.prune(TELEMETRY, before, limit).await
     }
@@ -34,6 +38,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. Calling again
+    /// goes on. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn prune_roll_ups(&self, before: UnixMillis, limit: u32) -> Result<u64, StoreError> {
         let last = before.saturating_sub(ROLL_UP).saturating_add(core::time::Duration::from_millis(1));
         self.prune(ROLL_UPS, last, limit).await
@@ -43,6 +51,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. Calling again
+    /// goes on. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn prune_events(&self, before: UnixMillis, limit: u32) -> Result<u64, StoreError> {
         self.prune(EVENTS, before, limit).await
     }

@@ -30,6 +30,10 @@ impl Store {
     ///
     /// # Errors
     /// [`SetUpError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. If it has, a
+    /// second call says so. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn set_up(&self, change: Changeset, user: UserRecord) -> Result<(), SetUpError> {
         let tx = self.write().await?;
         match self.set_up_in(&tx, change, &user).await {

@@ -44,6 +44,10 @@ impl Store {
     }
 
     /// Closes all connections, of every clone; waits for transactions under way.
+    ///
+    /// # Cancel safety
+    /// Dropped, some connections may be open: call it again. The future is `Send`; it panics only outside of
+    /// a tokio runtime.
     pub async fn close(&self) {
         for pool in [&self.inner.reader, &self.inner.writer] {
             if let Err(error) = pool.close_by_ref().await {

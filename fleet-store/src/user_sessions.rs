@@ -52,6 +52,11 @@ impl Store {
     /// # Errors
     /// [`CreateSessionError`]: a password that was changed since then makes no session, nor does a membership that
     /// has ended.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. Call it again
+    /// with a new token: the first one's may be kept. The future is `Send`; it panics only outside of a tokio
+    /// runtime.
     pub async fn create_user_session(
         &self,
         session: UserSessionRecord,
@@ -71,6 +76,10 @@ impl Store {
     ///
     /// # Errors
     /// [`CreateSessionError`]; the session of `token` is then as it was.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. If it has, a
+    /// second call says `Outdated`. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn select_organization(
         &self,
         token: &SecretHash,
@@ -102,6 +111,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn user_by_session(
         &self,
         token: &SecretHash,
@@ -129,6 +142,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. If it has, a
+    /// second call finds none. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn end_user_session(&self, token: &SecretHash) -> Result<bool, StoreError> {
         let tx = self.write().await?;
         let delete = user_session::Entity::delete_by_id(hash_bytes(token));

@@ -58,6 +58,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn user_by_name(&self, name: &str) -> Result<Option<UserRecord>, StoreError> {
         if name.contains('\0') {
             return Ok(None);
@@ -70,6 +74,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn user(&self, id: UserId) -> Result<Option<UserRecord>, StoreError> {
         user_by_id(&self.reader(), id.value()).await
     }
@@ -79,6 +87,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. If it has, a
+    /// second call finds another hash. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn change_password(
         &self,
         user: UserId,
@@ -101,6 +113,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. It may be called
+    /// again. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn set_password(
         &self,
         user: UserId,

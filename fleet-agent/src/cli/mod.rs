@@ -167,6 +167,10 @@ pub fn run_cli(arguments: impl IntoIterator<Item = OsString>, logging: impl FnOn
 }
 
 /// Runs one command.
+///
+/// # Cancel safety
+/// Dropped, it is as if the command had been interrupted: what it does to the disk is whole or not there. The
+/// future is `Send`; it panics only outside of a tokio runtime.
 pub async fn execute(args: AgentArgs) -> ExitCode {
     let outcome = match &args.command {
         Command::Enroll(enroll) => interruptible(enroll::enroll(&args, enroll)).await,

@@ -53,6 +53,10 @@ pub struct UploadAnswer {
 /// The gateway service, as far as it needs a session.
 pub trait Gateway: fmt::Debug + Send + Sync {
     /// Opens an upload stream, sends the messages, closes it and takes the answer.
+    ///
+    /// # Cancel safety
+    /// Dropped, some of the messages may be durable; those that are sent again are then duplicates. The
+    /// future is `Send`; it must not panic.
     fn upload<'a>(
         &'a self,
         token: &'a SessionToken,
@@ -61,6 +65,9 @@ pub trait Gateway: fmt::Debug + Send + Sync {
     ) -> BoxFuture<'a, Result<UploadAnswer, TransportError>>;
 
     /// Says that the agent is alive; the server's time when it took note.
+    ///
+    /// # Cancel safety
+    /// Dropped, the server has taken note or not. The future is `Send`; it must not panic.
     fn heartbeat<'a>(
         &'a self,
         token: &'a SessionToken,
@@ -68,6 +75,9 @@ pub trait Gateway: fmt::Debug + Send + Sync {
     ) -> BoxFuture<'a, Result<UnixMillis, TransportError>>;
 
     /// Opens the control stream and says hello. Dropping the stream ends it.
+    ///
+    /// # Cancel safety
+    /// Dropped, there is no stream. The future is `Send`; it must not panic.
     fn control<'a>(
         &'a self,
         token: &'a SessionToken,
@@ -77,6 +87,10 @@ pub trait Gateway: fmt::Debug + Send + Sync {
 /// An open control stream.
 pub trait ControlStream: fmt::Debug + Send {
     /// The next message; `None` at the end of the stream.
+    ///
+    /// # Cancel safety
+    /// Dropped, a message may be lost: the stream is to be dropped as well. The future is `Send`; it must not
+    /// panic.
     fn next(&mut self) -> BoxFuture<'_, Result<Option<ControlMessage>, TransportError>>;
 }
 

@@ -41,6 +41,10 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(5);
 const CONNECTION_WITHIN: Duration = Duration::from_secs(60);
 
 /// Serves the page for ever.
+///
+/// # Cancel safety
+/// Dropping it is how it ends; every connection ends with it. The future is `Send`; it panics only outside of
+/// a tokio runtime.
 pub async fn serve(listener: TcpListener, source: HealthSource) {
     let source = Arc::new(source);
     let places = Arc::new(Semaphore::new(CONNECTIONS));

@@ -39,6 +39,10 @@ pub trait MinerDriver: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`MinerError`], if something of this family answers and cannot be identified. An address
     /// where nothing of this family answers is no error.
+    ///
+    /// # Cancel safety
+    /// Dropped at the caller's deadline: whatever was opened must close. The future is `Send`; it must not
+    /// panic. A panic is caught, and counts as a miner that does not answer.
     fn probe<'a>(
         &'a self,
         address: IpAddr,
@@ -49,6 +53,9 @@ pub trait MinerDriver: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`MinerError`]; [`MinerError::AuthNeeded`] without credentials where they are needed.
+    ///
+    /// # Cancel safety
+    /// As [`MinerDriver::probe`].  The future is `Send`; it must not panic.
     fn open<'a>(
         &'a self,
         miner: &'a MinerInfo,
@@ -63,6 +70,9 @@ pub trait MinerSession: fmt::Debug + Send {
     ///
     /// # Errors
     /// [`MinerError`]; the session is then to be dropped and opened again.
+    ///
+    /// # Cancel safety
+    /// Dropped at the caller's deadline, and the session with it. The future is `Send`; it must not panic.
     fn read(&mut self, detail: Detail) -> MinerFuture<'_, Reading>;
 }
 

@@ -90,6 +90,9 @@ impl Antminer {
     ///
     /// # Errors
     /// If a port is in use, or port 80 may not be used: [`io::ErrorKind::PermissionDenied`].
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing listens. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn start(address: Ipv4Addr, config: AntminerConfig) -> io::Result<Self> {
         let state = Arc::new(State {
             variation: Variation::new(config.seed),
@@ -164,6 +167,10 @@ impl Antminer {
     }
 
     /// Takes it off the network; returns when nothing of it answers any more.
+    ///
+    /// # Cancel safety
+    /// Dropped, it goes off the network all the same, a moment later. The future is `Send`; it
+    /// panics only outside of a tokio runtime.
     pub async fn kill(&self) {
         self.api.kill().await;
         self.web.kill().await;
@@ -173,6 +180,10 @@ impl Antminer {
     ///
     /// # Errors
     /// If the address is in use.
+    ///
+    /// # Cancel safety
+    /// Dropped, it is on the network or not; call it again. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn revive(&self) -> io::Result<()> {
         self.web.revive().await?;
         self.api.revive().await

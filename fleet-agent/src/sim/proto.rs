@@ -99,6 +99,9 @@ impl ProtoRig {
     ///
     /// # Errors
     /// If the address is in use, or the TLS identity is none.
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing listens. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn start(address: SocketAddr, config: ProtoRigConfig) -> io::Result<Self> {
         let acceptor = config.tls.clone().map(acceptor).transpose().map_err(io::Error::other)?;
         let rig = Arc::new(Rig {
@@ -186,6 +189,10 @@ impl ProtoRig {
     }
 
     /// Takes it off the network; returns when nothing of it answers any more.
+    ///
+    /// # Cancel safety
+    /// Dropped, it goes off the network all the same, a moment later. The future is `Send`; it
+    /// panics only outside of a tokio runtime.
     pub async fn kill(&self) {
         self.server.kill().await;
     }
@@ -194,6 +201,10 @@ impl ProtoRig {
     ///
     /// # Errors
     /// If the address is in use.
+    ///
+    /// # Cancel safety
+    /// Dropped, it is on the network or not; call it again. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn revive(&self) -> io::Result<()> {
         self.server.revive().await
     }

@@ -124,6 +124,9 @@ impl WhatsMiner {
     ///
     /// # Errors
     /// If the address is in use.
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing listens. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn start(address: Ipv4Addr, config: WhatsMinerConfig) -> io::Result<Self> {
         let state = Arc::new(State {
             config,
@@ -190,6 +193,10 @@ impl WhatsMiner {
     }
 
     /// Takes it off the network; returns when nothing of it answers any more.
+    ///
+    /// # Cancel safety
+    /// Dropped, it goes off the network all the same, a moment later. The future is `Send`; it
+    /// panics only outside of a tokio runtime.
     pub async fn kill(&self) {
         self.server.kill().await;
     }
@@ -198,6 +205,10 @@ impl WhatsMiner {
     ///
     /// # Errors
     /// If the address is in use.
+    ///
+    /// # Cancel safety
+    /// Dropped, it is on the network or not; call it again. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn revive(&self) -> io::Result<()> {
         self.server.revive().await
     }

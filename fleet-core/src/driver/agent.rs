@@ -124,6 +124,10 @@ impl AgentDriver {
     ///
     /// # Errors
     /// [`AgentError`].
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point: new keys may be kept by then, and what was begun with them. Calling again
+    /// with the same code goes on. The future is `Send`; it does not panic.
     pub async fn enroll(
         &self,
         code: EnrollmentCode,
@@ -164,6 +168,10 @@ impl AgentDriver {
     ///
     /// # Errors
     /// [`AgentError`].
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point and called again. The server may have made a session that nobody has the
+    /// token of; one that there was before then ends within 60 s. The future is `Send`; it does not panic.
     pub async fn handshake(&self) -> Result<Online, AgentError> {
         let state = self.state().await?.ok_or(HandshakeError::NotEnrolled)?;
         let api_key = state.api_key.clone().ok_or(HandshakeError::NotEnrolled)?;
@@ -174,6 +182,10 @@ impl AgentDriver {
     ///
     /// # Errors
     /// [`AgentError`].
+    ///
+    /// # Cancel safety
+    /// As [`AgentDriver::handshake`]. The pasted key is kept with the session or not at all. The future is
+    /// `Send`; it does not panic.
     pub async fn handshake_with(&self, api_key: ApiKey) -> Result<Online, AgentError> {
         let state = self.state().await?.ok_or(HandshakeError::NotEnrolled)?;
         self.handshake_as(state, api_key).await
@@ -269,6 +281,10 @@ impl Enrolling {
     ///
     /// # Errors
     /// [`AgentError`]. After [`AgentError::Enroll`] the enrollment is over.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point and called again: what was not saved is asked for once more. The future is
+    /// `Send`; it does not panic.
     pub async fn poll(&mut self) -> Result<EnrollmentProgress, AgentError> {
         let request = match &self.phase {
             Phase::Asking(expect) => expect.request().clone(),
@@ -298,6 +314,10 @@ impl Enrolling {
     ///
     /// # Errors
     /// [`AgentError`].
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point and called again: the agent has joined or not. The future is `Send`; it
+    /// does not panic.
     pub async fn join(&mut self) -> Result<EnrollmentProgress, AgentError> {
         let ask = match &self.phase {
             Phase::Joining(ask) => ask.duplicate(),

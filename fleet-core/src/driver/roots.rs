@@ -24,6 +24,10 @@ pub struct RootError {
 pub trait RootKeys: core::fmt::Debug + Send + Sync {
     /// The managed root of the organization; `None` if its root is offline. It is asked for whenever something is to
     /// be signed, so that a key that came after the server started is found.
+    ///
+    /// # Cancel safety
+    /// The driver drops it at any point: it must not change anything. The future is `Send`; it must not
+    /// panic.
     fn root(&self, org: OrgId) -> BoxFuture<'_, Result<Option<Arc<dyn Signer>>, RootError>>;
 }
 

@@ -191,6 +191,9 @@ impl ServerDriver {
     ///
     /// # Errors
     /// [`ServerError`].
+    ///
+    /// # Cancel safety
+    /// Nothing is stored here, so it may be dropped at any point. The future is `Send`; it does not panic.
     pub async fn found_organization(
         &self,
         founding: Founding,
@@ -231,6 +234,10 @@ impl ServerDriver {
     ///
     /// # Errors
     /// [`ServerError`].
+    ///
+    /// # Cancel safety
+    /// Dropped while it stores, there may be a code that nobody has seen, which expires by itself. Calling
+    /// again makes another. The future is `Send`; it does not panic.
     pub async fn create_code(
         &self,
         request: CreateCode,
@@ -263,6 +270,10 @@ impl ServerDriver {
     ///
     /// # Errors
     /// [`ServerError`].
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point: the agent is registered, or it is not, and its repeat is answered as if
+    /// the answer had been lost. The future is `Send`; it does not panic.
     pub async fn register(&self, request: RegisterRequest) -> Result<RegisterResponse, ServerError> {
         for _ in 0..ATTEMPTS {
             let register = Register::new(request.clone());
@@ -293,6 +304,10 @@ impl ServerDriver {
     ///
     /// # Errors
     /// [`ServerError`].
+    ///
+    /// # Cancel safety
+    /// Dropped while it stores, the agent may be confirmed: a second call then says that it does not wait,
+    /// and the api_key reaches the agent by Register's repeat alone. The future is `Send`; it does not panic.
     pub async fn confirm(&self, request: Confirm) -> Result<ApiKey, ServerError> {
         for _ in 0..ATTEMPTS {
             let found = self.load(request.query()).await?;
@@ -332,6 +347,10 @@ impl ServerDriver {
     ///
     /// # Errors
     /// [`ServerError`].
+    ///
+    /// # Cancel safety
+    /// Dropped while it stores, the enrollment may be cancelled: a second call then says that it does not
+    /// wait. The future is `Send`; it does not panic.
     pub async fn cancel(&self, enrollment: EnrollmentId, operator: &Operator) -> Result<(), ServerError> {
         for _ in 0..ATTEMPTS {
             let found = self.load(Query::Enrollment(enrollment)).await?;
@@ -349,6 +368,10 @@ impl ServerDriver {
     ///
     /// # Errors
     /// [`ServerError`].
+    ///
+    /// # Cancel safety
+    /// Dropped while it stores, the agent may be revoked. Call it again until it is done: that is no error,
+    /// and what is owed is made good. The future is `Send`; it does not panic.
     pub async fn revoke(&self, request: Revoke) -> Result<(), ServerError> {
         for _ in 0..ATTEMPTS {
             let found = self.load(request.query()).await?;
@@ -374,6 +397,10 @@ impl ServerDriver {
     ///
     /// # Errors
     /// [`ServerError::Store`].
+    ///
+    /// # Cancel safety
+    /// May be dropped between any two enrollments; those that have expired by then stay so, and the next call
+    /// goes on. The future is `Send`; it does not panic.
     pub async fn sweep(&self, limit: u32) -> Result<usize, ServerError> {
         let now = self.clock.now();
         let mut expired = 0usize;
@@ -392,6 +419,10 @@ impl ServerDriver {
     ///
     /// # Errors
     /// [`ServerError`].
+    ///
+    /// # Cancel safety
+    /// Dropped while it stores, there may be a challenge that nobody knows. The agent's next one replaces it.
+    /// The future is `Send`; it does not panic.
     pub async fn begin(&self, request: BeginRequest) -> Result<BeginResponse, ServerError> {
         let mut is_admitted = false;
         for _ in 0..ATTEMPTS {
@@ -418,6 +449,10 @@ impl ServerDriver {
     ///
     /// # Errors
     /// [`ServerError`].
+    ///
+    /// # Cancel safety
+    /// Dropped after the challenge was taken, the agent begins anew: it works once. There may be a session
+    /// that nobody has the token of. The future is `Send`; it does not panic.
     pub async fn complete(&self, request: CompleteRequest) -> Result<CompleteResponse, ServerError> {
         let complete = Complete::new(request);
         let record = self.store.take_challenge(complete.challenge()).await?;
@@ -440,6 +475,10 @@ impl ServerDriver {
     ///
     /// # Errors
     /// [`ServerError`].
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point and called again: the sealed delivery has ended, or the next call ends it.
+    /// The future is `Send`; it does not panic.
     pub async fn authenticate(&self, token: &SecretHash) -> Result<AgentIdentity, ServerError> {
         for _ in 0..ATTEMPTS {
             let found = self.load(Query::AgentBySession(*token)).await?;
@@ -457,6 +496,10 @@ impl ServerDriver {
     ///
     /// # Errors
     /// [`ServerError`].
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point and called again: the other sessions have ended or not. The future is
+    /// `Send`; it does not panic.
     pub async fn take_over(&self, token: &SecretHash) -> Result<AgentIdentity, ServerError> {
         for _ in 0..ATTEMPTS {
             let found = self.load(Query::AgentBySession(*token)).await?;

@@ -25,6 +25,10 @@ pub trait Signer: fmt::Debug + Send + Sync {
     /// The public key, 32 bytes. The same for as long as the signer lives.
     fn public_key(&self) -> [u8; 32];
     /// Signs `message` (RFC 8032, pure Ed25519).
+    ///
+    /// # Cancel safety
+    /// The driver drops it at any point. A signature that nobody takes does no harm; the answer to this call
+    /// must not become that to the next. The future is `Send`; it must not panic.
     fn sign<'a>(&'a self, message: &'a [u8]) -> BoxFuture<'a, Result<Signature, SignerError>>;
 }
 
@@ -38,6 +42,10 @@ pub trait Opener: fmt::Debug + Send + Sync {
     /// The public key, 32 bytes.
     fn public_key(&self) -> [u8; 32];
     /// Opens `enc || ct` under `info` with no aad (HPKE, protocol section 6, suite 1).
+    ///
+    /// # Cancel safety
+    /// The driver drops it at any point; the answer to this call must not become that to the next. The future
+    /// is `Send`; it must not panic.
     fn open<'a>(
         &'a self,
         info: &'a [u8],

@@ -65,10 +65,18 @@ pub struct Counters {
 /// durable when [`AgentStore::commit`] is done.
 pub trait AgentStore: core::fmt::Debug + Send + Sync {
     /// Reads the state; `None` if there is none.
+    ///
+    /// # Cancel safety
+    /// The driver drops it at any point: it must not change anything. The future is `Send`; it must not
+    /// panic.
     fn load(&self) -> BoxFuture<'_, Result<Option<Versioned<AgentState>>, StoreError>>;
 
     /// Replaces the state: `expected` is the version it must have, `None` if there must be none.
     /// Returns the new version.
+    ///
+    /// # Cancel safety
+    /// Dropped, the state is replaced or it is not; if it is yet to be, then before any later call is done.
+    /// The future is `Send`; it must not panic.
     fn commit(
         &self,
         state: AgentState,
@@ -84,8 +92,16 @@ pub trait AgentStore: core::fmt::Debug + Send + Sync {
 /// three (protocol section 11).
 pub trait AgentKeyStore: core::fmt::Debug + Send + Sync {
     /// The keys; `None` if there are none, or not all three.
+    ///
+    /// # Cancel safety
+    /// The driver drops it at any point: it must not change anything. The future is `Send`; it must not
+    /// panic.
     fn open(&self) -> BoxFuture<'_, Result<Option<AgentKeyring>, StoreError>>;
 
     /// Keeps new keys in the place of any old ones; durable when done.
+    ///
+    /// # Cancel safety
+    /// Dropped, the old keys are kept or the new ones; where some of both are, [`AgentKeyStore::open`] finds
+    /// none. The future is `Send`; it must not panic.
     fn replace(&self, keys: AgentSecretKeys) -> BoxFuture<'_, Result<AgentKeyring, StoreError>>;
 }

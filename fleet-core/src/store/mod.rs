@@ -177,18 +177,34 @@ pub enum CommitError {
 /// `fleet_core::testing::store_conformance` (feature `testing`) tests all of this.
 pub trait ServerStore: core::fmt::Debug + Send + Sync {
     /// Reads everything that belongs to `query`, as of one moment; `None` if it finds nothing.
+    ///
+    /// # Cancel safety
+    /// The driver drops it at any point: it must not change anything. The future is `Send`; it must not
+    /// panic.
     fn load(&self, query: Query) -> BoxFuture<'_, Result<Option<Snapshot>, StoreError>>;
 
     /// Deletes a challenge and returns it, in one step: of any number of callers one gets it.
+    ///
+    /// # Cancel safety
+    /// Dropped, the challenge is there still or it is gone; what is gone no later call gets. The future is
+    /// `Send`; it must not panic.
     fn take_challenge(
         &self,
         challenge: [u8; 32],
     ) -> BoxFuture<'_, Result<Option<ChallengeRecord>, StoreError>>;
 
     /// Makes a whole change, or none of it.
+    ///
+    /// # Cancel safety
+    /// Dropped, the whole change happens or none of it; if it is yet to happen, then in its turn, as any
+    /// other caller's. The future is `Send`; it must not panic.
     fn commit(&self, change: Changeset) -> BoxFuture<'_, Result<(), CommitError>>;
 
     /// Enrollments that wait (PENDING or AWAITING_CONFIRMATION) and whose time is up at `now`,
     /// oldest first, at most `limit`.
+    ///
+    /// # Cancel safety
+    /// The driver drops it at any point: it must not change anything. The future is `Send`; it must not
+    /// panic.
     fn due(&self, now: UnixMillis, limit: u32) -> BoxFuture<'_, Result<Vec<EnrollmentId>, StoreError>>;
 }

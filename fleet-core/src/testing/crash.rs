@@ -51,6 +51,10 @@ impl Probe for CrashAt {
 ///
 /// # Errors
 /// [`Crashed`] names the point.
+///
+/// # Cancel safety
+/// As the future it runs: dropping the one drops the other. It is `Send` if that one is; it passes on every
+/// panic that is no crash.
 pub async fn catch_crash<T>(future: impl Future<Output = T>) -> Result<T, Crashed> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {

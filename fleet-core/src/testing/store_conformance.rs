@@ -22,6 +22,10 @@ type Factory<'a> = &'a dyn Fn() -> BoxFuture<'a, Arc<dyn ServerStore>>;
 ///
 /// # Panics
 /// At the first check that fails, saying what should have held.
+///
+/// # Cancel safety
+/// May be dropped at any point; the stores are then as the suite left them. The future is not `Send`, because
+/// the factory need not be. It panics at the first check that fails, as said above.
 pub async fn store_conformance(empty: Factory<'_>) {
     nothing_is_found_in_an_empty_store(empty().await).await;
     records_come_back_as_they_were(empty().await).await;

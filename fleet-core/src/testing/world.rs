@@ -66,6 +66,9 @@ impl World {
     }
 
     /// A world with an organization "Acme" on a store of your own, which must be empty.
+    ///
+    /// # Cancel safety
+    /// Dropped, the organization is stored or not. The future is `Send`; it panics if the store fails.
     pub async fn with_store(seed: u64, store: Arc<dyn ServerStore>) -> Self {
         let clock = Arc::new(VirtualClock::default());
         let random = Arc::new(SeededRandom::new(seed));
@@ -107,6 +110,9 @@ impl World {
 
 impl ServerPeer {
     /// The operator makes a code.
+    ///
+    /// # Cancel safety
+    /// As [`ServerDriver::create_code`]. The future is `Send`; it panics if the server refuses.
     pub async fn create_code(&self) -> NewCode {
         self.driver.create_code(CreateCode::default(), &self.operator).await.unwrap()
     }
@@ -115,6 +121,9 @@ impl ServerPeer {
     ///
     /// # Errors
     /// [`ServerError`] as the server refuses.
+    ///
+    /// # Cancel safety
+    /// As [`ServerDriver::confirm`]. The future is `Send`; it does not panic.
     pub async fn confirm(
         &self,
         code: &NewCode,
@@ -135,11 +144,17 @@ impl ServerPeer {
     ///
     /// # Errors
     /// [`ServerError`] as the server refuses.
+    ///
+    /// # Cancel safety
+    /// As [`ServerDriver::revoke`]. The future is `Send`; it does not panic.
     pub async fn revoke(&self, agent_id: AgentId) -> Result<(), ServerError> {
         self.driver.revoke(Revoke { operator: self.operator.clone(), agent_id }).await
     }
 
     /// The agent that registered with a code.
+    ///
+    /// # Cancel safety
+    /// It only reads. The future is `Send`; it panics if the store fails.
     pub async fn agent_of(&self, code: &NewCode) -> Option<AgentId> {
         let found = self.store.load(Query::Enrollment(code.enrollment_id)).await.unwrap();
         found.and_then(|snapshot| snapshot.enrollment).and_then(|e| e.record.agent_id)
@@ -152,6 +167,10 @@ impl AgentPeer {
     ///
     /// # Errors
     /// [`AgentError`] when the agent stops for good.
+    ///
+    /// # Cancel safety
+    /// Dropped, the agent is as after a crash, and calling again goes on. The future is `Send`; it panics if
+    /// the world does what no test expects.
     pub async fn enroll(&self, world: &World, name: &str, code: &NewCode) -> Result<Online, AgentError> {
         let mut last = None;
         for _ in 0..64 {

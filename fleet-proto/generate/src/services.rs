@@ -6,6 +6,20 @@ use prost_build::{Method, Service, ServiceGenerator};
 
 pub(crate) struct Services;
 
+/// What holds for whoever implements a service.
+const SERVED: &str = "///
+/// # Cancel safety
+/// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+/// is `Send`; a panic is answered as `internal`.
+";
+
+/// What holds for whoever calls one.
+const CALLED: &str = "///
+/// # Cancel safety
+/// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+/// outside of a tokio runtime.
+";
+
 impl ServiceGenerator for Services {
     fn generate(&mut self, service: Service, code: &mut String) {
         server(&service, code);
@@ -35,6 +49,7 @@ fn server(service: &Service, code: &mut String) {
         let path = path(service, method);
         let spec = format!("spec::{}_{}", constant(&service.name), constant(name));
         functions.push_str(&docs(&method.comments.leading));
+        functions.push_str(SERVED);
         let request = wrapped("crate::rpc::Incoming", input_type, method.client_streaming);
         let response = wrapped("crate::rpc::Outgoing", output_type, method.server_streaming);
         writeln!(
@@ -175,6 +190,7 @@ fn client(service: &Service, code: &mut String) {
         }
         functions.push_str(&docs(&method.comments.leading));
         functions.push_str("///\n/// # Errors\n/// [`Status`](crate::rpc::Status).\n");
+        functions.push_str(CALLED);
         match (method.client_streaming, method.server_streaming) {
             (false, _) => writeln!(
                 functions,

@@ -322,6 +322,10 @@ impl EnrollmentState {
 #[cfg(feature = "server")]
 pub trait AgentAdminService: Send + Sync + 'static {
     /// Makes an enrollment code. It is shown once.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn create_enrollment_code(
         &self,
         context: crate::rpc::Context,
@@ -330,6 +334,10 @@ pub trait AgentAdminService: Send + Sync + 'static {
         Output = Result<CreateEnrollmentCodeResponse, crate::rpc::Status>,
     > + Send;
     /// Cancels an enrollment that is not confirmed; its agent, if it has one, is discarded.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn cancel_enrollment(
         &self,
         context: crate::rpc::Context,
@@ -338,6 +346,10 @@ pub trait AgentAdminService: Send + Sync + 'static {
         Output = Result<CancelEnrollmentResponse, crate::rpc::Status>,
     > + Send;
     /// Enrollments, oldest first.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn list_enrollments(
         &self,
         context: crate::rpc::Context,
@@ -346,6 +358,10 @@ pub trait AgentAdminService: Send + Sync + 'static {
         Output = Result<ListEnrollmentsResponse, crate::rpc::Status>,
     > + Send;
     /// Agents, by id.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn list_agents(
         &self,
         context: crate::rpc::Context,
@@ -354,6 +370,10 @@ pub trait AgentAdminService: Send + Sync + 'static {
         Output = Result<ListAgentsResponse, crate::rpc::Status>,
     > + Send;
     /// See the .proto file.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn get_agent(
         &self,
         context: crate::rpc::Context,
@@ -362,6 +382,10 @@ pub trait AgentAdminService: Send + Sync + 'static {
         Output = Result<GetAgentResponse, crate::rpc::Status>,
     > + Send;
     /// Confirms an agent by the fingerprint that the agent itself shows.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn confirm_agent(
         &self,
         context: crate::rpc::Context,
@@ -370,6 +394,10 @@ pub trait AgentAdminService: Send + Sync + 'static {
         Output = Result<ConfirmAgentResponse, crate::rpc::Status>,
     > + Send;
     /// Revokes a confirmed agent for good: its credentials end, its devices are unpaired.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn revoke_agent(
         &self,
         context: crate::rpc::Context,
@@ -620,6 +648,10 @@ impl AgentAdminServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn create_enrollment_code(
         &self,
         request: CreateEnrollmentCodeRequest,
@@ -635,6 +667,10 @@ impl AgentAdminServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn cancel_enrollment(
         &self,
         request: CancelEnrollmentRequest,
@@ -650,6 +686,10 @@ impl AgentAdminServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn list_enrollments(
         &self,
         request: ListEnrollmentsRequest,
@@ -665,6 +705,10 @@ impl AgentAdminServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn list_agents(
         &self,
         request: ListAgentsRequest,
@@ -677,6 +721,10 @@ impl AgentAdminServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn get_agent(
         &self,
         request: GetAgentRequest,
@@ -689,6 +737,10 @@ impl AgentAdminServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn confirm_agent(
         &self,
         request: ConfirmAgentRequest,
@@ -701,6 +753,10 @@ impl AgentAdminServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn revoke_agent(
         &self,
         request: RevokeAgentRequest,

@@ -470,6 +470,10 @@ impl AckCode {
 #[cfg(feature = "server")]
 pub trait AgentGatewayService: Send + Sync + 'static {
     /// Uses an enrollment code, or asks again how the enrollment stands. At most once a second for one agent.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn register(
         &self,
         context: crate::rpc::Context,
@@ -478,6 +482,10 @@ pub trait AgentGatewayService: Send + Sync + 'static {
         Output = Result<RegisterResponse, crate::rpc::Status>,
     > + Send;
     /// Asks for a challenge.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn begin_auth_handshake(
         &self,
         context: crate::rpc::Context,
@@ -486,6 +494,10 @@ pub trait AgentGatewayService: Send + Sync + 'static {
         Output = Result<BeginAuthHandshakeResponse, crate::rpc::Status>,
     > + Send;
     /// Answers the challenge; it works once. Returns the session token.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn complete_auth_handshake(
         &self,
         context: crate::rpc::Context,
@@ -494,6 +506,10 @@ pub trait AgentGatewayService: Send + Sync + 'static {
         Output = Result<CompleteAuthHandshakeResponse, crate::rpc::Status>,
     > + Send;
     /// Readings. One open stream an agent: a newer one ends the older.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn upload_telemetry(
         &self,
         context: crate::rpc::Context,
@@ -502,6 +518,10 @@ pub trait AgentGatewayService: Send + Sync + 'static {
         Output = Result<UploadTelemetryResponse, crate::rpc::Status>,
     > + Send;
     /// Discoveries and status changes. One open stream an agent: a newer one ends the older.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn upload_events(
         &self,
         context: crate::rpc::Context,
@@ -510,6 +530,10 @@ pub trait AgentGatewayService: Send + Sync + 'static {
         Output = Result<UploadEventsResponse, crate::rpc::Status>,
     > + Send;
     /// Says that the agent is there.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn upload_heartbeat(
         &self,
         context: crate::rpc::Context,
@@ -518,6 +542,10 @@ pub trait AgentGatewayService: Send + Sync + 'static {
         Output = Result<UploadHeartbeatResponse, crate::rpc::Status>,
     > + Send;
     /// Commands to the agent and their acknowledgements. The first message is `hello`.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn control_stream(
         &self,
         context: crate::rpc::Context,
@@ -770,6 +798,10 @@ impl AgentGatewayServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn register(
         &self,
         request: RegisterRequest,
@@ -782,6 +814,10 @@ impl AgentGatewayServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn begin_auth_handshake(
         &self,
         request: BeginAuthHandshakeRequest,
@@ -797,6 +833,10 @@ impl AgentGatewayServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn complete_auth_handshake(
         &self,
         request: CompleteAuthHandshakeRequest,
@@ -812,6 +852,10 @@ impl AgentGatewayServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn upload_telemetry(
         &self,
         requests: impl ::futures::Stream<Item = UploadTelemetryRequest> + Send + 'static,
@@ -827,6 +871,10 @@ impl AgentGatewayServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn upload_events(
         &self,
         requests: impl ::futures::Stream<Item = UploadEventsRequest> + Send + 'static,
@@ -842,6 +890,10 @@ impl AgentGatewayServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn upload_heartbeat(
         &self,
         request: UploadHeartbeatRequest,
@@ -857,6 +909,10 @@ impl AgentGatewayServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn control_stream(
         &self,
     ) -> Result<

@@ -685,6 +685,10 @@ impl HistorySource {
 pub trait DeviceService: Send + Sync + 'static {
     /// Gives devices to an agent that has seen them. From then on its readings of them are stored. All or, if the
     /// request is refused, none.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn pair_devices(
         &self,
         context: crate::rpc::Context,
@@ -693,6 +697,10 @@ pub trait DeviceService: Send + Sync + 'static {
         Output = Result<PairDevicesResponse, crate::rpc::Status>,
     > + Send;
     /// Takes devices from whoever owns them. Their history stays.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn unpair_devices(
         &self,
         context: crate::rpc::Context,
@@ -701,6 +709,10 @@ pub trait DeviceService: Send + Sync + 'static {
         Output = Result<UnpairDevicesResponse, crate::rpc::Status>,
     > + Send;
     /// Devices that some agent has seen, by id.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn list_devices(
         &self,
         context: crate::rpc::Context,
@@ -858,6 +870,10 @@ impl DeviceServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn pair_devices(
         &self,
         request: PairDevicesRequest,
@@ -868,6 +884,10 @@ impl DeviceServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn unpair_devices(
         &self,
         request: UnpairDevicesRequest,
@@ -878,6 +898,10 @@ impl DeviceServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn list_devices(
         &self,
         request: ListDevicesRequest,
@@ -895,6 +919,10 @@ pub const DEVICE_SERVICE_PROCEDURES: [&str; 3] = [
 #[cfg(feature = "server")]
 pub trait TelemetryService: Send + Sync + 'static {
     /// The newest reading of a device.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn get_latest_reading(
         &self,
         context: crate::rpc::Context,
@@ -903,6 +931,10 @@ pub trait TelemetryService: Send + Sync + 'static {
         Output = Result<GetLatestReadingResponse, crate::rpc::Status>,
     > + Send;
     /// Readings of a device between two times, newest first.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn list_readings(
         &self,
         context: crate::rpc::Context,
@@ -912,6 +944,10 @@ pub trait TelemetryService: Send + Sync + 'static {
     > + Send;
     /// What a device did between two times, in steps: averages, least and greatest, oldest first. Steps in which it did
     /// not report are left out.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn device_history(
         &self,
         context: crate::rpc::Context,
@@ -921,6 +957,10 @@ pub trait TelemetryService: Send + Sync + 'static {
     > + Send;
     /// What all devices did together between two times, in steps: the sum over devices of each one's average, oldest
     /// first. Steps in which none reported are left out.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn fleet_history(
         &self,
         context: crate::rpc::Context,
@@ -1105,6 +1145,10 @@ impl TelemetryServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn get_latest_reading(
         &self,
         request: GetLatestReadingRequest,
@@ -1117,6 +1161,10 @@ impl TelemetryServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn list_readings(
         &self,
         request: ListReadingsRequest,
@@ -1130,6 +1178,10 @@ impl TelemetryServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn device_history(
         &self,
         request: DeviceHistoryRequest,
@@ -1143,6 +1195,10 @@ impl TelemetryServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn fleet_history(
         &self,
         request: FleetHistoryRequest,
@@ -1480,6 +1536,10 @@ pub struct Activity {
 #[cfg(feature = "server")]
 pub trait OperatorService: Send + Sync + 'static {
     /// Makes the organization and its first operator, once, with the token of the set-up link.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn set_up(
         &self,
         context: crate::rpc::Context,
@@ -1488,6 +1548,10 @@ pub trait OperatorService: Send + Sync + 'static {
         Output = Result<SetUpResponse, crate::rpc::Status>,
     > + Send;
     /// See the .proto file.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn login(
         &self,
         context: crate::rpc::Context,
@@ -1497,6 +1561,10 @@ pub trait OperatorService: Send + Sync + 'static {
     > + Send;
     /// Goes on in another of the operator's organizations, without a password: answers a new token that acts for it and
     /// ends the login that makes the call. The new token ends when the old one would have. An api_key cannot.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn select_organization(
         &self,
         context: crate::rpc::Context,
@@ -1505,6 +1573,10 @@ pub trait OperatorService: Send + Sync + 'static {
         Output = Result<SelectOrganizationResponse, crate::rpc::Status>,
     > + Send;
     /// Ends all other logins of the operator, in every organization. Their api_keys stay. An api_key cannot.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn change_password(
         &self,
         context: crate::rpc::Context,
@@ -1513,6 +1585,10 @@ pub trait OperatorService: Send + Sync + 'static {
         Output = Result<ChangePasswordResponse, crate::rpc::Status>,
     > + Send;
     /// Ends the login that makes the call. An api_key is revoked instead.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn logout(
         &self,
         context: crate::rpc::Context,
@@ -1521,6 +1597,10 @@ pub trait OperatorService: Send + Sync + 'static {
         Output = Result<LogoutResponse, crate::rpc::Status>,
     > + Send;
     /// See the .proto file.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn who_am_i(
         &self,
         context: crate::rpc::Context,
@@ -1529,6 +1609,10 @@ pub trait OperatorService: Send + Sync + 'static {
         Output = Result<WhoAmIResponse, crate::rpc::Status>,
     > + Send;
     /// Makes an api_key for scripts. It is shown once.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn create_api_key(
         &self,
         context: crate::rpc::Context,
@@ -1537,6 +1621,10 @@ pub trait OperatorService: Send + Sync + 'static {
         Output = Result<CreateApiKeyResponse, crate::rpc::Status>,
     > + Send;
     /// See the .proto file.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn list_api_keys(
         &self,
         context: crate::rpc::Context,
@@ -1545,6 +1633,10 @@ pub trait OperatorService: Send + Sync + 'static {
         Output = Result<ListApiKeysResponse, crate::rpc::Status>,
     > + Send;
     /// See the .proto file.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn revoke_api_key(
         &self,
         context: crate::rpc::Context,
@@ -1553,6 +1645,10 @@ pub trait OperatorService: Send + Sync + 'static {
         Output = Result<RevokeApiKeyResponse, crate::rpc::Status>,
     > + Send;
     /// Who did what, newest first.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn list_activity(
         &self,
         context: crate::rpc::Context,
@@ -1857,6 +1953,10 @@ impl OperatorServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn set_up(
         &self,
         request: SetUpRequest,
@@ -1867,6 +1967,10 @@ impl OperatorServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn login(
         &self,
         request: LoginRequest,
@@ -1878,6 +1982,10 @@ impl OperatorServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn select_organization(
         &self,
         request: SelectOrganizationRequest,
@@ -1890,6 +1998,10 @@ impl OperatorServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn change_password(
         &self,
         request: ChangePasswordRequest,
@@ -1902,6 +2014,10 @@ impl OperatorServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn logout(
         &self,
         request: LogoutRequest,
@@ -1912,6 +2028,10 @@ impl OperatorServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn who_am_i(
         &self,
         request: WhoAmIRequest,
@@ -1922,6 +2042,10 @@ impl OperatorServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn create_api_key(
         &self,
         request: CreateApiKeyRequest,
@@ -1934,6 +2058,10 @@ impl OperatorServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn list_api_keys(
         &self,
         request: ListApiKeysRequest,
@@ -1946,6 +2074,10 @@ impl OperatorServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn revoke_api_key(
         &self,
         request: RevokeApiKeyRequest,
@@ -1958,6 +2090,10 @@ impl OperatorServiceClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn list_activity(
         &self,
         request: ListActivityRequest,

@@ -99,6 +99,10 @@ pub trait Health: Send + Sync + 'static {
     /// Clients should set a deadline when calling Check, and can declare the
     /// server unhealthy if they do not receive a timely response.
     /// Check implementations should be idempotent and side effect free.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn check(
         &self,
         context: crate::rpc::Context,
@@ -119,6 +123,10 @@ pub trait Health: Send + Sync + 'static {
     /// should assume this method is not supported and should not retry the
     /// call.  If the call terminates with any other status (including OK),
     /// clients should retry the call with appropriate exponential backoff.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn watch(
         &self,
         context: crate::rpc::Context,
@@ -134,6 +142,10 @@ pub trait Health: Send + Sync + 'static {
     /// unhealthy if they do not receive a timely response.
     /// Clients should keep in mind that the list of health services exposed by an
     /// application can change over the lifetime of the process.
+    ///
+    /// # Cancel safety
+    /// Dropped when the caller goes away or its time is up: what it stores must be whole by then, or not there. The future
+    /// is `Send`; a panic is answered as `internal`.
     fn list(
         &self,
         context: crate::rpc::Context,
@@ -297,6 +309,10 @@ impl HealthClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn check(
         &self,
         request: HealthCheckRequest,
@@ -314,6 +330,10 @@ impl HealthClient {
     ///
     /// # Errors
     /// [`Status`](crate::rpc::Status).
+    ///
+    /// # Cancel safety
+    /// Dropped, the call is given up, and whether the server acted is not known. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn list(
         &self,
         request: HealthListRequest,

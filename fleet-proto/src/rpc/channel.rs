@@ -117,6 +117,9 @@ impl<I: Message, O: Message> Bidi<I, O> {
     ///
     /// # Errors
     /// [`Status`] if the stream is over.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is done, the message was not sent, and is gone. The future is `Send`; it does not panic.
     pub async fn send(&mut self, message: I) -> Result<(), Status> {
         self.stream.send(message).await
     }
@@ -125,6 +128,10 @@ impl<I: Message, O: Message> Bidi<I, O> {
     ///
     /// # Errors
     /// [`Status`]: the stream is over.
+    ///
+    /// # Cancel safety
+    /// May be dropped at any point and called again: no message is lost. The future is `Send`; it does not
+    /// panic.
     pub async fn message(&mut self) -> Result<Option<O>, Status> {
         self.stream.message().await
     }

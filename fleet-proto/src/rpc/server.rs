@@ -133,6 +133,11 @@ pub struct ReflectionError(#[source] Box<dyn core::error::Error + Send + Sync>);
 
 impl Services {
     /// Answers one HTTP request.
+    ///
+    /// # Cancel safety
+    /// Dropped, the call has ended as if its caller had gone away: a service's future is dropped with it, but
+    /// for what that has spawned. The future is `Send` if the body is; a panic of a service is answered as
+    /// `internal`.
     pub async fn call<B>(&self, request: http::Request<B>) -> http::Response<ResponseBody>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,

@@ -83,6 +83,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn devices(
         &self,
         org: OrgId,
@@ -119,6 +123,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn device(&self, org: OrgId, id: DeviceId) -> Result<Option<DeviceListing>, StoreError> {
         let tx = self.read().await?;
         let by_id = device::Entity::find_by_id(id.value()).filter(device::Column::OrgId.eq(org.value()));

@@ -84,6 +84,11 @@ impl Store {
     ///
     /// # Errors
     /// [`PairError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. If it has, a
+    /// second call skips those devices, as owned. The future is `Send`; it panics only outside of a tokio
+    /// runtime.
     pub async fn pair(
         &self,
         org: OrgId,
@@ -109,6 +114,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. If it has, a
+    /// second call finds none of them owned. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn unpair(
         &self,
         org: OrgId,

@@ -34,6 +34,11 @@ impl Store {
     ///
     /// # Errors
     /// [`GuardError`]; nothing was stored then.
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. If it has, a
+    /// second call with the same sequence is a duplicate. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn store_events(
         &self,
         guard: &Guard,

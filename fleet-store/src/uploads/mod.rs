@@ -84,6 +84,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the backend fails.
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn durable_sequence(&self, agent: AgentId, kind: UploadKind) -> Result<i64, StoreError> {
         position(&self.reader(), agent.value(), kind).await
     }
@@ -92,6 +96,11 @@ impl Store {
     ///
     /// # Errors
     /// [`GuardError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it has stored all or nothing: a commit that was under way may have happened. If it has, a
+    /// second call with the same sequence is a duplicate. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn reject_upload(
         &self,
         guard: &Guard,

@@ -20,6 +20,10 @@ use crate::server::lock::{self, check_whole};
 ///
 /// # Errors
 /// [`BackupError`]; there is no directory then.
+///
+/// # Cancel safety
+/// Dropped, what was copied is removed; `pg_dump` is killed. The future is `Send`; it panics only outside of
+/// a tokio runtime.
 pub async fn make(
     config: &Config,
     to: &Path,

@@ -58,6 +58,10 @@ pub struct Issued {
 ///
 /// # Errors
 /// [`IssueError`].
+///
+/// # Cancel safety
+/// Dropped, some organizations have their new manifest. Calling again issues another for each, which does no
+/// harm. The future is `Send`; it panics only outside of a tokio runtime.
 pub async fn issue(config: &Config, now: UnixMillis) -> Result<Vec<Issued>, IssueError> {
     crate::server::lock::check_whole(&config.data_dir)?;
     let store = Store::open_existing(&config.database).await?;

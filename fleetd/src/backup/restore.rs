@@ -91,6 +91,11 @@ enum Source {
 ///
 /// # Errors
 /// [`RestoreError`]; all is as it was then.
+///
+/// # Cancel safety
+/// Dropped, files that were put there are removed again. A PostgreSQL database may be left marked as
+/// unfinished: it is then to be dropped and made anew. The future is `Send`; it panics only outside of a
+/// tokio runtime.
 pub async fn restore(config: &Config, restore: Restore<'_>) -> Result<Outcome, RestoreError> {
     let Restore { from, now, .. } = restore;
     let backup = Description::read(from)?;

@@ -83,6 +83,10 @@ enum DemoError {
 }
 
 /// Runs the demo until it is stopped.
+///
+/// # Cancel safety
+/// Dropped, all of the demo ends with it, its files and its second process as well. The future is `Send`; it
+/// panics only outside of a tokio runtime.
 pub async fn run(args: DemoArgs) -> ExitCode {
     let directory = match tempfile::Builder::new().prefix("fleetd-demo-").tempdir() {
         Ok(directory) => directory,

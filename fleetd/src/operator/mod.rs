@@ -68,6 +68,10 @@ impl OperatorCommand {
     ///
     /// # Errors
     /// [`OperatorError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it is as if the command had been interrupted: what it asked of the server may have happened.
+    /// The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn run(self) -> Result<(), OperatorError> {
         match self {
             Self::Setup(args) => args.run().await,

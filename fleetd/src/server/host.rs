@@ -179,6 +179,9 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, what was opened is closed. The future is `Send`; it panics only outside of a tokio runtime.
     pub async fn open(
         config: Config,
         clock: Arc<dyn Clock>,
@@ -207,6 +210,10 @@ impl Host {
     }
 
     /// Closes the database.
+    ///
+    /// # Cancel safety
+    /// Dropped, the database closes by itself. The future is `Send`; it panics only outside of a tokio
+    /// runtime.
     pub async fn close(self) {
         self.store.close().await;
     }
@@ -215,6 +222,10 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`].
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn organizations(&self) -> Result<Vec<Listed>, HostError> {
         let mut listed = Vec::new();
         for (number, record) in self.records().await?.into_iter().enumerate() {
@@ -239,6 +250,10 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`].
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn account(&self, user: &str) -> Result<Option<UserRecord>, HostError> {
         let name = super::set_up::user_name(user).map_err(|status| HostError::Value(status.message))?;
         Ok(self.store.user_by_name(&name).await?)
@@ -248,6 +263,10 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`].
+    ///
+    /// # Cancel safety
+    /// Nothing is stored. Dropped, the password may be hashed to its end, on a thread of its own. The future
+    /// is `Send`; it panics only outside of a tokio runtime.
     pub async fn new_account(&self, user: &str, password: Zeroizing<String>) -> Result<Account, HostError> {
         let name = super::set_up::user_name(user).map_err(|status| HostError::Value(status.message))?;
         let password_hash = self.hash(password).await?;
@@ -259,6 +278,10 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`].
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn check_name(&self, name: &Name) -> Result<(), HostError> {
         self.can_be_made(name).await.map(drop)
     }
@@ -281,6 +304,10 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, the organization is there or not; the file of its root may be left that nobody needs. The
+    /// future is `Send`; it panics only outside of a tokio runtime.
     pub async fn create(&self, name: Name, operator: Account) -> Result<Listed, HostError> {
         let records = self.can_be_made(&name).await?;
         let held = keys::open(&self.key_dir, Missing::Refuse, self.random.as_ref())?;
@@ -338,6 +365,10 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it is done or not; if it is, a second call says so. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn add(&self, organization: &str, operator: Account) -> Result<Name, HostError> {
         let found = self.find(organization).await?;
         let added = self.store.add_member(found.id, operator, Actor::System, self.clock.now()).await;
@@ -353,6 +384,10 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it is done or not; if it is, a second call says that they are no operator. The future is
+    /// `Send`; it panics only outside of a tokio runtime.
     pub async fn remove(&self, organization: &str, user: &str) -> Result<(Name, bool), HostError> {
         let found = self.find(organization).await?;
         let user = self.known(user).await?;
@@ -368,6 +403,10 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`].
+    ///
+    /// # Cancel safety
+    /// Dropped, it is done or not; it may be called again. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn set_password(&self, user: &str, password: Zeroizing<String>) -> Result<String, HostError> {
         let user = self.known(user).await?;
         let hash = self.hash(password).await?;
@@ -382,6 +421,10 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError::NoOrganization`].
+    ///
+    /// # Cancel safety
+    /// It only reads, and may be dropped at any point. The future is `Send`; it panics only outside of a
+    /// tokio runtime.
     pub async fn find(&self, organization: &str) -> Result<OrganizationRecord, HostError> {
         let missing = || HostError::NoOrganization { name: organization.to_owned() };
         let records = self.records().await?;

@@ -152,6 +152,10 @@ impl Site {
 
     /// Scans and polls until the reports' receiver is gone. Dropping the future stops everything
     /// as well.
+    ///
+    /// # Cancel safety
+    /// Dropping it is how it ends; every call to a miner ends with it. The future is `Send`; it panics only
+    /// outside of a tokio runtime.
     pub async fn run(self) {
         let (polled_sender, mut polled) = mpsc::channel(256);
         let (swept_sender, mut swept) = mpsc::channel(256);
