@@ -120,6 +120,32 @@ mod tests {
         assert_eq!(example().to_string(), "QGGE8-9TNQY-6HKEZ-0ZZ86-PSP5R");
     }
 
+    /// Those vectors of `fingerprint` too whose keys are no points, which no agent can have.
+    #[test]
+    fn vectors() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/fingerprint");
+        let mut found = 0;
+        for file in std::fs::read_dir(directory).unwrap() {
+            let path = file.unwrap().path();
+            let vector: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            if vector["op"] != "fingerprint" {
+                continue;
+            }
+            let mut keyset = Transcript::new(Domain::Keyset);
+            for field in ["identity_pubkey", "miner_signing_pubkey", "sealing_pubkey"] {
+                keyset = keyset.field(&hex::decode(vector["in"][field].as_str().unwrap()).unwrap());
+            }
+            assert_eq!(
+                vector["out"]["fingerprint"],
+                Fingerprint::of(&keyset).to_string(),
+                "{}",
+                path.display()
+            );
+            found += 1;
+        }
+        assert!(found >= 3, "{found} vectors");
+    }
+
     #[test]
     fn people_may_type_it_their_way() {
         for text in [
