@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, fields
 from typing import NewType
 
 from refusal import require
-from transcript import MAX_INTEGER
 
 Time = NewType("Time", int)
+# A google.protobuf.Timestamp ends with the year 9999, as its own .proto file says.
+LAST_SECOND = 253_402_300_799
+LAST_TIME = LAST_SECOND * 1000 + 999
 
 
 def varint(number):
@@ -31,18 +33,18 @@ def bytes_field(number, value):
 
 
 def timestamp(milliseconds):
+    require(milliseconds <= LAST_TIME, "timestamp-too-large")
     seconds, rest = divmod(milliseconds, 1000)
     return varint_field(1, seconds) + varint_field(2, rest * 1_000_000)
 
 
 def timestamp_to_milliseconds(seconds, nanos):
-    """Section 2: whole milliseconds, never negative."""
+    """Section 2: whole milliseconds, never negative. The rest is protobuf's own rule."""
     require(0 <= nanos < 1_000_000_000, "timestamp-nanos-out-of-range")
     require(nanos % 1_000_000 == 0, "timestamp-not-whole-milliseconds")
     require(seconds >= 0, "timestamp-negative")
-    milliseconds = seconds * 1000 + nanos // 1_000_000
-    require(milliseconds <= MAX_INTEGER, "timestamp-too-large")
-    return milliseconds
+    require(seconds <= LAST_SECOND, "timestamp-too-large")
+    return seconds * 1000 + nanos // 1_000_000
 
 
 @dataclass

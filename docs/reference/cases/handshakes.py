@@ -23,10 +23,11 @@ def whole(book):
         ("whole-first",
          "The first handshake of an agent, in an organization with neither recovery nor operator "
          "keys: last_sequence is 0.", [], {"last_sequence": 0}),
-        ("whole-greatest", "Integers as great as JSON carries them.", world.OPTIONAL_SEEDS, {
-            "agent_id": 2**53 - 1, "last_sequence": 2**53 - 1,
-            "certificate": {"key_epoch": 2**53 - 1, "issued_at": 2**53 - 1}
-        }),
+        ("whole-greatest", "Integers as great as JSON carries them, and the last time of all.",
+         world.OPTIONAL_SEEDS, {
+             "agent_id": 2**53 - 1, "last_sequence": 2**53 - 1,
+             "certificate": {"key_epoch": 2**53 - 1, "issued_at": wire.LAST_TIME}
+         }),
     ):
 
         def given(draws):

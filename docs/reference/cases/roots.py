@@ -3,6 +3,7 @@
 import edwards
 import keys
 import manifest as manifests
+import wire
 from cases import world
 from transcript import DOMAINS, frame
 from wire import OrgManifest
@@ -42,8 +43,8 @@ def made(book):
     for name, why, changes in (
         ("drawn", "The first certificate of an agent.", {}),
         ("least", "The least of every integer.", {"org_id": 1, "agent_id": 1, "issued_at": 0}),
-        ("greatest-integers", "Integers as great as JSON carries them.",
-         {"org_id": 2**53 - 1, "agent_id": 2**53 - 1, "key_epoch": 2**53 - 1, "issued_at": 2**53 - 1}),
+        ("greatest-integers", "Integers as great as JSON carries them, and the last time of all.",
+         {"org_id": 2**53 - 1, "agent_id": 2**53 - 1, "key_epoch": 2**53 - 1, "issued_at": wire.LAST_TIME}),
         ("name-beyond-ascii", "A name of one, two, three and four bytes a character.",
          {"name": "r\u00e4ck \u2116 \U0001f98a"}),
     ):

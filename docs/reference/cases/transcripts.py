@@ -1,6 +1,7 @@
 """Transcripts (section 2), timestamps (section 2) and names (section 4)."""
 
 from transcript import BYTES, DOMAINS, INTEGER, MAX_INTEGER, TEXT
+from wire import LAST_SECOND
 
 TEXTS = {"name": "rack 7", "org_name": "Example Mining", "command_id": "0198c5d2-reboot", "actor": "user:7"}
 INTEGERS = {
@@ -79,6 +80,7 @@ def timestamps(book):
         ("whole-seconds", "Nanos of zero are left out of the encoding.", 1_764_000_000, 0),
         ("one-millisecond", "The least fraction.", 1_764_000_000, 1_000_000),
         ("last-millisecond", "The greatest fraction.", 1_764_000_000, 999_000_000),
+        ("last-of-9999", "The greatest time that a google.protobuf.Timestamp holds.", LAST_SECOND, 999_000_000),
     ):
         book.accept(f"timestamp/{name}", "timestamp", "2", why,
                     lambda d: {"seconds": seconds, "nanos": nanos})
@@ -93,6 +95,8 @@ def timestamps(book):
         ("nanos-negative", "protobuf allows nanos from 0 to 999,999,999.", {"nanos": -1_000_000},
          "timestamp-nanos-out-of-range"),
         ("before-1970", "Integers are never negative.", {"seconds": -1}, "timestamp-negative"),
+        ("year-10000", "A google.protobuf.Timestamp ends with the year 9999.", {"seconds": LAST_SECOND + 1},
+         "timestamp-too-large"),
         ("beyond-int64", "Milliseconds are int64.", {"seconds": str(MAX_INTEGER)}, "timestamp-too-large"),
     ):
         book.refuse(f"timestamp/{name}", "timestamp", "2", why,
