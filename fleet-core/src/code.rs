@@ -1,8 +1,9 @@
 //! The strings that people and programs handle: enrollment code, api_key, session token
 //! (protocol section 3).
 //!
-//! All three are secrets: erased from memory when dropped, never printed by `Debug`. A server
-//! stores the SHA-256 of each and nothing else of it.
+//! All three are secrets: erased from memory when dropped, never printed by `Debug`, and not
+//! comparable. A server stores the SHA-256 of each and nothing else of it. What is and what is
+//! not promised of their memory is written in [`crate::keys`].
 
 use core::fmt;
 
@@ -10,10 +11,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32m, Hrp};
+use subtle::ConstantTimeEq;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::manifest::Pin;
 use crate::random::{RandomError, SecureRandom};
+use crate::stack::cleared_after;
 use crate::transcript::sha256;
 
 const PREFIX: &str = "fenr";
@@ -21,14 +24,19 @@ const SECRET_LEN: usize = 32;
 const TOKEN_CHARS: usize = 43;
 
 /// The SHA-256 of an enrollment code, api_key or session token: what a server stores and looks up.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+///
+/// Two of them are compared in constant time. Looking one up, in a database's index or in a map, is
+/// not constant in time and need not be: each secret has 256 random bits. What a caller can measure
+/// is how far the hash of a guess agrees with a stored one, and a hash is not accepted in the place
+/// of its secret. Whoever knew the whole of it would be no nearer to the secret.
+#[derive(Clone, Copy, Eq, PartialOrd, Ord)]
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {
     /// Hashes a secret as it stands on the wire.
     #[must_use]
     pub fn of(secret: &str) -> Self {
-        Self(sha256(secret.as_bytes()))
+        cleared_after(|| Self(sha256(secret.as_bytes())))
     }
 
     /// Takes a hash from storage.
@@ -41,6 +49,18 @@ impl SecretHash {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+impl PartialEq for SecretHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl core::hash::Hash for SecretHash {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 
@@ -93,14 +113,19 @@ impl EnrollmentCode {
     /// # Errors
     /// [`RandomError`] if the random source fails.
     pub fn generate(pin: Pin, random: &dyn SecureRandom) -> Result<Self, RandomError> {
-        let mut payload = Zeroizing::new([0; SECRET_LEN + Pin::LEN]);
-        let (secret, pinned) = payload.split_at_mut(SECRET_LEN);
-        random.fill(secret)?;
-        pinned.copy_from_slice(pin.as_bytes());
-        let hrp = Hrp::parse_unchecked(PREFIX);
-        // 48 bytes are far below the longest string that the checksum covers.
-        let text = bech32::encode_lower::<Bech32m>(hrp, payload.as_ref()).map_err(|_| RandomError)?;
-        Ok(Self { text, pin })
+        cleared_after(|| {
+            let mut payload = Zeroizing::new([0; SECRET_LEN + Pin::LEN]);
+            let (secret, pinned) = payload.split_at_mut(SECRET_LEN);
+            random.fill(secret)?;
+            pinned.copy_from_slice(pin.as_bytes());
+            let hrp = Hrp::parse_unchecked(PREFIX);
+            // A string that grows leaves what it held behind.
+            let mut code = Self { text: String::with_capacity(Self::CHARS), pin };
+            // 48 bytes are far below the longest string that the checksum covers.
+            bech32::encode_lower_to_fmt::<Bech32m, String>(&mut code.text, hrp, payload.as_ref())
+                .map_err(|_| RandomError)?;
+            Ok(code)
+        })
     }
 
     /// Reads a code as a person pastes it: trims blanks, takes all upper case for lower.
@@ -108,7 +133,10 @@ impl EnrollmentCode {
     /// # Errors
     /// [`CodeError`] says what to look at.
     pub fn parse(text: &str) -> Result<Self, CodeError> {
-        let text = text.trim();
+        cleared_after(|| Self::read(text.trim()))
+    }
+
+    fn read(text: &str) -> Result<Self, CodeError> {
         let got = text.chars().count();
         if got != Self::CHARS {
             return Err(CodeError::Length { got });
@@ -286,17 +314,21 @@ impl fmt::Debug for SessionToken {
 }
 
 fn random_token(random: &dyn SecureRandom) -> Result<Zeroizing<String>, RandomError> {
-    let mut secret = Zeroizing::new([0; SECRET_LEN]);
-    random.fill(secret.as_mut())?;
-    Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(secret.as_ref())))
+    cleared_after(|| {
+        let mut secret = Zeroizing::new([0; SECRET_LEN]);
+        random.fill(secret.as_mut())?;
+        Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(secret.as_ref())))
+    })
 }
 
 /// 43 characters that are the one encoding of 32 bytes (RFC 4648 section 5, no padding).
 fn is_token(text: &str) -> bool {
-    // One byte more than a token has: the decoder wants room for what its length might give.
-    let mut bytes = Zeroizing::new([0; SECRET_LEN + 1]);
-    text.len() == TOKEN_CHARS
-        && URL_SAFE_NO_PAD.decode_slice(text, bytes.as_mut()).is_ok_and(|length| length == SECRET_LEN)
+    // As many bytes as any 43 characters may stand for.
+    cleared_after(|| {
+        let mut bytes = Zeroizing::new([0; SECRET_LEN + 1]);
+        text.len() == TOKEN_CHARS
+            && URL_SAFE_NO_PAD.decode_slice(text, bytes.as_mut()).is_ok_and(|length| length == SECRET_LEN)
+    })
 }
 
 #[cfg(test)]

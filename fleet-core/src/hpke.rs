@@ -16,6 +16,7 @@ use crate::keys::{
     X25519Public, agree,
 };
 use crate::random::{RandomError, SecureRandom};
+use crate::stack::cleared_after;
 
 /// Length of `enc`, the ephemeral public key, bytes.
 pub const ENC_LEN: usize = 32;
@@ -86,10 +87,12 @@ pub fn seal(
     plaintext: &[u8],
     random: &dyn SecureRandom,
 ) -> Result<Vec<u8>, SealError> {
-    let mut ephemeral = Zeroizing::new([0; 32]);
-    random.fill(ephemeral.as_mut())?;
-    seal_with_ephemeral(&recipient.raw(), info, aad, plaintext, &StaticSecret::from(*ephemeral))
-        .ok_or(SealError::Cipher)
+    cleared_after(|| {
+        let mut ephemeral = Zeroizing::new([0; 32]);
+        random.fill(ephemeral.as_mut())?;
+        seal_with_ephemeral(&recipient.raw(), info, aad, plaintext, &StaticSecret::from(*ephemeral))
+            .ok_or(SealError::Cipher)
+    })
 }
 
 /// Opens `enc || ct`.
@@ -103,15 +106,17 @@ pub fn open(
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let (enc, ciphertext) = sealed.split_first_chunk::<ENC_LEN>().ok_or(OpenError)?;
-    let secret = StaticSecret::from(*secret.scalar());
-    let sender = X25519Public::parse(KeyRole::Sealing, enc).map_err(|_| OpenError)?;
-    let dh = agree(&secret, &sender).ok_or(OpenError)?;
-    let context = Context::new(&dh, enc, PublicKey::from(&secret).as_bytes(), info).ok_or(OpenError)?;
-    context
-        .cipher
-        .decrypt(&context.nonce, Payload { msg: ciphertext, aad })
-        .map(Zeroizing::new)
-        .map_err(|_| OpenError)
+    cleared_after(|| {
+        let secret = StaticSecret::from(*secret.scalar());
+        let sender = X25519Public::parse(KeyRole::Sealing, enc).map_err(|_| OpenError)?;
+        let dh = agree(&secret, &sender).ok_or(OpenError)?;
+        let context = Context::new(&dh, enc, PublicKey::from(&secret).as_bytes(), info).ok_or(OpenError)?;
+        context
+            .cipher
+            .decrypt(&context.nonce, Payload { msg: ciphertext, aad })
+            .map(Zeroizing::new)
+            .map_err(|_| OpenError)
+    })
 }
 
 fn seal_with_ephemeral(

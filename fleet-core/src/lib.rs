@@ -117,6 +117,7 @@ pub mod name;
 pub mod policy;
 pub mod random;
 pub mod refusal;
+mod stack;
 pub mod store;
 pub mod telemetry;
 #[cfg(feature = "testing")]

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use subtle::ConstantTimeEq;
+
 use super::{Auth, BeginRequest, BeginResponse, CompleteRequest, CompleteResponse};
 use crate::certificate::SignedCertificate;
 use crate::code::{SecretHash, SessionToken};
@@ -250,8 +252,8 @@ impl Complete {
     /// # Errors
     /// [`AuthError`]; the challenge is gone all the same.
     pub fn taken(self, record: Option<ChallengeRecord>, now: UnixMillis) -> Result<NeedsAgent, AuthError> {
-        let record =
-            record.filter(|record| record.challenge == self.request.challenge).ok_or(AuthError::Challenge)?;
+        let taken = record.filter(|record| record.challenge.ct_eq(&self.request.challenge).into());
+        let record = taken.ok_or(AuthError::Challenge)?;
         let consumed = ChallengeConsumed(record);
         if consumed.0.expires_at <= now {
             return Err(AuthError::ChallengeExpired);

@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use super::{KeyError, KeyRole, is_below_the_prime, key_bytes};
 use crate::random::{RandomError, SecureRandom};
+use crate::stack::cleared_after;
 use crate::transcript::Transcript;
 
 /// An Ed25519 signature, 64 bytes (RFC 8032). Not yet verified by being one of these.
@@ -167,7 +168,7 @@ macro_rules! ed25519_role {
         }
 
         #[doc = concat!($what, " secret key: a 32-byte Ed25519 seed, erased from memory when dropped.")]
-        pub struct $secret(SigningKey);
+        pub struct $secret(Box<SigningKey>);
 
         impl $secret {
             /// Makes a new key.
@@ -175,15 +176,17 @@ macro_rules! ed25519_role {
             /// # Errors
             /// [`RandomError`] if the random source fails.
             pub fn generate(random: &dyn SecureRandom) -> Result<Self, RandomError> {
-                let mut seed = Zeroizing::new([0; 32]);
-                random.fill(seed.as_mut())?;
-                Ok(Self::from_seed(&seed))
+                cleared_after(|| {
+                    let mut seed = Zeroizing::new([0; 32]);
+                    random.fill(seed.as_mut())?;
+                    Ok(Self(Box::new(SigningKey::from_bytes(&seed))))
+                })
             }
 
             /// The key of a seed (RFC 8032 section 5.1.5).
             #[must_use]
             pub fn from_seed(seed: &[u8; 32]) -> Self {
-                Self(SigningKey::from_bytes(seed))
+                cleared_after(|| Self(Box::new(SigningKey::from_bytes(seed))))
             }
 
             /// The seed, to be written where the key is kept and nowhere else.
@@ -201,7 +204,7 @@ macro_rules! ed25519_role {
             /// Signs bytes; everywhere but in a miner's JWT these are a transcript.
             #[must_use]
             pub fn sign(&self, message: &[u8]) -> Signature {
-                Signature(self.0.sign(message).to_bytes())
+                cleared_after(|| Signature(self.0.sign(message).to_bytes()))
             }
         }
 

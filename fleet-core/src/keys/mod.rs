@@ -3,6 +3,17 @@
 //!
 //! A value of a public key type has passed those checks: Ed25519 keys decompress, are canonical
 //! and not of small order; X25519 keys are below 2^255 - 19 and not of low order.
+//!
+//! # Secrets in memory
+//! Secret keys, and the strings of [`crate::code`], can be neither compared nor printed; secret
+//! keys cannot be cloned either. Each lies on the heap behind a pointer, so that moving one moves
+//! no secret bytes, and is overwritten before that memory is given back. This holds for whatever
+//! contains them too: requests, the states of the machines, what a store in memory keeps.
+//!
+//! The stack is not promised. What this crate's own work with secrets leaves there it overwrites
+//! when the work is done, as far as that can be done without `unsafe`; what a caller passes in by
+//! value, and what a compiler spills or moves, it cannot reach. Registers, swap space and debuggers
+//! are for the operating system to keep from others.
 
 mod ed25519;
 mod signer;

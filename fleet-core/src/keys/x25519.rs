@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use super::{KeyError, KeyRole, is_below_the_prime, key_bytes};
 use crate::random::{RandomError, SecureRandom};
+use crate::stack::cleared_after;
 
 /// The points of low order of Curve25519 and of its twist, canonically encoded: 0, 1, 2^255 - 20 and the two of order 8.
 /// Every agreement with one of them is zero, and with no other; a test compares. Told by the bytes, a key costs nothing to
@@ -96,7 +97,7 @@ macro_rules! x25519_role {
 
         #[doc = concat!($what, " secret key: a raw 32-byte X25519 scalar, erased from memory when dropped.")]
         pub struct $secret {
-            scalar: StaticSecret,
+            scalar: Box<StaticSecret>,
             /// Kept, as it is asked for in every handshake and costs a multiplication.
             public: $public,
         }
@@ -107,17 +108,21 @@ macro_rules! x25519_role {
             /// # Errors
             /// [`RandomError`] if the random source fails.
             pub fn generate(random: &dyn SecureRandom) -> Result<Self, RandomError> {
-                let mut scalar = Zeroizing::new([0; 32]);
-                random.fill(scalar.as_mut())?;
-                Ok(Self::from_scalar(&scalar))
+                cleared_after(|| {
+                    let mut scalar = Zeroizing::new([0; 32]);
+                    random.fill(scalar.as_mut())?;
+                    Ok(Self::from_scalar(&scalar))
+                })
             }
 
             /// The key of a raw scalar; clamped when used (RFC 7748 section 5).
             #[must_use]
             pub fn from_scalar(scalar: &[u8; 32]) -> Self {
-                let scalar = StaticSecret::from(*scalar);
-                let public = $public(X25519Public(PublicKey::from(&scalar)));
-                Self { scalar, public }
+                cleared_after(|| {
+                    let scalar = Box::new(StaticSecret::from(*scalar));
+                    let public = $public(X25519Public(PublicKey::from(&*scalar)));
+                    Self { scalar, public }
+                })
             }
 
             /// The scalar, to be written where the key is kept and nowhere else.
