@@ -43,7 +43,7 @@ impl fmt::Debug for Pin {
 }
 
 /// The first 16 bytes of the SHA-256 of an identity key that the organization revoked.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RevokedKeyId([u8; 16]);
 
 impl RevokedKeyId {
@@ -67,6 +67,13 @@ impl RevokedKeyId {
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+}
+
+impl fmt::Debug for RevokedKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.0;
+        write!(f, "RevokedKeyId({a:02x}{b:02x}{c:02x}{d:02x}..)")
     }
 }
 
