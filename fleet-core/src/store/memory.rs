@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use subtle::ConstantTimeEq;
+
 use super::{
     Activity, AgentApiKeyRecord, AgentKeyStore, AgentRecord, AgentState, AgentStatus, AgentStore,
     ChallengeRecord, Changeset, CommitError, EnrollmentRecord, EnrollmentState, OrganizationRecord, Put,
@@ -193,7 +195,8 @@ impl ServerStore for MemoryServerStore {
         challenge: [u8; 32],
     ) -> BoxFuture<'_, Result<Option<ChallengeRecord>, StoreError>> {
         let tables = &mut self.lock().tables;
-        let agent = tables.challenges.values().find(|c| c.challenge == challenge).map(|c| c.agent_id);
+        let agent =
+            tables.challenges.values().find(|c| c.challenge.ct_eq(&challenge).into()).map(|c| c.agent_id);
         ready(Ok(agent.and_then(|agent| tables.challenges.remove(&agent))))
     }
 

@@ -157,6 +157,9 @@ pub struct AgentApiKeyRecord {
 }
 
 /// A challenge that waits for its answer, with every field of the handshake's transcript.
+///
+/// A store may look it up by the challenge as it is, in no constant time: for 30 s, whoever found one
+/// out could use it up and nothing else, since its answer takes the agent's identity key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChallengeRecord {
     /// 32 random bytes.
