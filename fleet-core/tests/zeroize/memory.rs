@@ -1,5 +1,6 @@
 //! The process's own memory, and how a secret is looked for without being held.
 
+use core::hint::black_box;
 use std::{any::Any, fs::File, io, io::Read as _, ops::Range, os::unix::fs::FileExt as _};
 
 use fleet_core::{random::SecureRandom as _, testing::SeededRandom};
@@ -12,6 +13,22 @@ const CHUNK: usize = 1 << 20;
 const MOST_PIECES: usize = 512;
 const MOST_FOUND: usize = 4096;
 
+/// Does what puts a secret on the stack, and overwrites that: whatever is then moved to the heap brings bytes of the
+/// stack along where it has none of its own.
+pub(crate) fn forgetting<T>(work: impl FnOnce() -> T) -> T {
+    #[inline(never)]
+    fn apart<T>(work: impl FnOnce() -> T) -> T {
+        work()
+    }
+    #[inline(never)]
+    fn clear() {
+        black_box(&mut [0_u8; 1 << 16]);
+    }
+    let result = apart(work);
+    clear();
+    result
+}
+
 /// A secret that is looked for, masked.
 #[derive(Clone)]
 pub(crate) struct Masked {
@@ -22,7 +39,7 @@ pub(crate) struct Masked {
 impl Masked {
     pub(crate) fn new(name: &'static str, secret: impl IntoIterator<Item = u8>) -> Self {
         // Masked one by one: no copy of the secret is collected.
-        let bytes: Vec<u8> = secret.into_iter().map(|byte| byte ^ MASK).collect();
+        let bytes: Vec<u8> = forgetting(|| secret.into_iter().map(|byte| byte ^ MASK).collect());
         assert!(bytes.len() >= 2 * PIECE, "{name} is short enough to be found by chance");
         Self { name, bytes }
     }
@@ -33,14 +50,19 @@ impl Masked {
 
     /// The bytes that a seeded source draws next, of which the first `skip` draws are somebody else's.
     pub(crate) fn drawn(name: &'static str, seed: u64, skip: &[usize]) -> Self {
-        let random = SeededRandom::new(seed);
-        let mut drawn = [0; 32];
-        for length in skip {
-            random.fill(&mut drawn[..*length]).unwrap();
-        }
-        random.fill(&mut drawn).unwrap();
-        Self::new(name, drawn)
+        forgetting(|| Self::new(name, draw(seed, skip)))
     }
+}
+
+/// What a seeded source draws after others have drawn.
+pub(crate) fn draw(seed: u64, skip: &[usize]) -> [u8; 32] {
+    let random = SeededRandom::new(seed);
+    let mut drawn = [0; 32];
+    for length in skip {
+        random.fill(&mut drawn[..*length]).unwrap();
+    }
+    random.fill(&mut drawn).unwrap();
+    drawn
 }
 
 /// Everything that the search needs is there before it begins: it would otherwise be given what was freed last, and

@@ -1,5 +1,7 @@
 //! One value, one secret.
 
+use core::hint::black_box;
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use fleet_core::code::{ApiKey, EnrollmentCode, SessionToken};
 use fleet_core::enrollment::RegisterRequest;
@@ -12,29 +14,26 @@ use fleet_core::keys::{
 };
 use fleet_core::manifest::Pin;
 use fleet_core::name::Name;
-use fleet_core::random::SecureRandom as _;
 use fleet_core::testing::{SeededRandom, block_on};
 
-use crate::memory::{Masked, Memory, address_of};
+use crate::memory::{Masked, Memory, address_of, draw, forgetting};
 
 /// Without this, finding nothing would mean nothing.
 pub(crate) fn a_plain_value_is_found_after_it_was_freed(memory: &mut Memory) {
     let secret = Masked::drawn("a plain value", 1, &[]);
-    let mut drawn = [0; 32];
-    SeededRandom::new(1).fill(&mut drawn).unwrap();
     let secret = [secret];
     assert_eq!(memory.find(&secret), []);
-    let plain = Box::new(drawn);
+    let plain = Box::new(draw(1, &[]));
     let place = address_of(&*plain);
     let pieces = [0, 8, 16, 24].map(|at| ("a plain value", place + at));
     assert_eq!(memory.find(&secret), pieces, "all of it, in its place");
     drop(plain);
     // The allocator has written to the first 16 bytes.
     assert_eq!(memory.find(&secret), &pieces[2..], "what was freed is still there");
-    // The same place again, so that it is found no more.
-    let again = Box::new([0_u8; 32]);
-    assert_eq!(address_of(&*again), place, "the allocator gives out what it got back last");
+    // That place is given out again soon, so that nothing is found later.
+    let again: Vec<_> = (0..64).map(|_| black_box(Box::new([0xff_u8; 32]))).collect();
     assert_eq!(memory.find(&secret), []);
+    drop(again);
 }
 
 pub(crate) fn secret_keys(memory: &mut Memory) {
@@ -95,15 +94,12 @@ pub(crate) fn secret_keys(memory: &mut Memory) {
 
 /// The random bytes of a seed, and their text.
 pub(crate) fn random_and_text(name: [&'static str; 2], seed: u64, skip: &[usize]) -> [Masked; 2] {
-    let random = SeededRandom::new(seed);
-    let mut drawn = [0; 32];
-    for length in skip {
-        random.fill(&mut drawn[..*length]).unwrap();
-    }
-    random.fill(&mut drawn).unwrap();
-    let mut text = [0; 43];
-    URL_SAFE_NO_PAD.encode_slice(drawn, &mut text).unwrap();
-    [Masked::new(name[0], drawn), Masked::new(name[1], text)]
+    forgetting(|| {
+        let drawn = draw(seed, skip);
+        let mut text = [0; 43];
+        URL_SAFE_NO_PAD.encode_slice(drawn, &mut text).unwrap();
+        [Masked::new(name[0], drawn), Masked::new(name[1], text)]
+    })
 }
 
 /// The characters of a code that stand for its random bytes; the pin and the checksum follow.
