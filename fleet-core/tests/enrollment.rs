@@ -9,7 +9,8 @@ use fleet_core::code::{ApiKey, EnrollmentCode};
 use fleet_core::driver::{AgentError, EnrollmentProgress, ServerError};
 use fleet_core::enrollment::agent::EnrollError;
 use fleet_core::enrollment::server::{
-    ConfirmError, EndError, Operator, RegisterError, ReissueError, RevokeError, reissue,
+    ConfirmError, EndError, Operator, Register, RegisterError, RegisterOutcome, ReissueError, RevokeError,
+    reissue,
 };
 use fleet_core::enrollment::{NewCode, RegisterRequest};
 use fleet_core::fingerprint::Fingerprint;
@@ -20,7 +21,8 @@ use fleet_core::name::Name;
 use fleet_core::policy::Policy;
 use fleet_core::refusal::{Code, Refusal, UNAUTHENTICATED};
 use fleet_core::store::{
-    ActivityKind, AgentStatus, AgentStore as _, EnrollmentState, MemoryServerStore, Query, Snapshot,
+    ActivityKind, AgentStatus, AgentStore as _, CommitError, EnrollmentState, MemoryServerStore, Query,
+    Snapshot,
 };
 use fleet_core::testing::{SeededRandom, World, block_on};
 use fleet_core::time::Clock as _;
@@ -368,6 +370,28 @@ fn cancelling_ends_what_waits_and_nothing_else() {
     let stranger = Operator { org_id: OrgId::new(999).unwrap(), ..world.server.operator.clone() };
     let foreign = block_on(driver.cancel(other.enrollment_id, &stranger));
     assert!(matches!(foreign, Err(ServerError::End(EndError::NotFound { .. }))));
+}
+
+#[test]
+fn a_repeat_that_a_revocation_overtakes_is_decided_again() {
+    let world = World::new(16);
+    let code = block_on(world.server.create_code());
+    let forge = Forge::new(&code, 1);
+    let agent_id = block_on(world.server.driver.register(forge.signed())).unwrap().agent_id;
+    let fingerprint = forge.keys.public().unwrap().fingerprint();
+    block_on(world.server.confirm(&code, agent_id, fingerprint)).unwrap();
+    world.advance(Duration::from_secs(2));
+    // Register has read the records and not written its answer when the agent is revoked.
+    let register = Register::new(forge.signed());
+    let found = block_on(world.server.store.load(register.query())).unwrap();
+    let now = world.clock.now();
+    let outcome = register.resolve(found, now, &Policy::default(), &SeededRandom::new(1)).unwrap();
+    let RegisterOutcome::Answer(step) = outcome else { panic!("{outcome:?}") };
+    block_on(world.server.revoke(agent_id)).unwrap();
+    let late = block_on(world.server.store.commit(step.change().clone()));
+    assert!(matches!(late, Err(CommitError::Stale)), "it would be answered as confirmed: {late:?}");
+    let again = block_on(world.server.driver.register(forge.signed())).unwrap();
+    assert_eq!((again.status, again.sealed_api_key), (AgentStatus::Revoked, None));
 }
 
 #[test]

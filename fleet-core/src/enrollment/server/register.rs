@@ -228,7 +228,8 @@ impl Register {
         now: UnixMillis,
         policy: &Policy,
     ) -> Result<RegisterOutcome, RegisterError> {
-        let agent = &snapshot.agent.as_ref().ok_or(RegisterError::Inconsistent)?.record;
+        let held = snapshot.agent.as_ref().ok_or(RegisterError::Inconsistent)?;
+        let agent = &held.record;
         // Somebody who holds the code and not the keys gets the same answer as everybody else,
         // and the operator learns of it; so does one who replays a name and keys without proofs.
         if !self.is_of(agent) {
@@ -243,7 +244,12 @@ impl Register {
             }
         }
         let answered = EnrollmentRecord { answered_at: Some(now), ..enrollment.record.clone() };
-        let change = Changeset { enrollment: Some(enrollment.replace(answered)), ..Changeset::default() };
+        let change = Changeset {
+            // What is answered is the agent's status: a revocation that came in between makes this stale.
+            agent: Some(held.replace(agent.clone())),
+            enrollment: Some(enrollment.replace(answered)),
+            ..Changeset::default()
+        };
         Ok(RegisterOutcome::Answer(Box::new(NeedsCommit::new(change, response(snapshot, agent)))))
     }
 
