@@ -95,7 +95,7 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `os-random` | `random::OsRandom`, the operating system's random source |
-//! | `testing` | [`testing`](crate): virtual time, the two-peer simulator, the store conformance suite |
+//! | `testing` | [`testing`](crate): virtual time, the two-peer simulator, drawn schedules with named invariants, the store conformance suite |
 //!
 //! Bytes and refusals are those of the fleet protocol; section numbers in these pages are its.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]

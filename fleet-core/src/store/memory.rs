@@ -31,14 +31,15 @@ struct Held {
     activity: Vec<Activity>,
 }
 
+/// Everything that the store holds, but the activity log.
 #[derive(Debug, Default, Clone)]
-struct Tables {
-    organizations: BTreeMap<OrgId, Versioned<OrganizationRecord>>,
-    enrollments: BTreeMap<EnrollmentId, Versioned<EnrollmentRecord>>,
-    agents: BTreeMap<AgentId, Versioned<AgentRecord>>,
-    api_keys: BTreeMap<SecretHash, AgentApiKeyRecord>,
-    challenges: BTreeMap<AgentId, ChallengeRecord>,
-    sessions: BTreeMap<SecretHash, SessionRecord>,
+pub(crate) struct Tables {
+    pub(crate) organizations: BTreeMap<OrgId, Versioned<OrganizationRecord>>,
+    pub(crate) enrollments: BTreeMap<EnrollmentId, Versioned<EnrollmentRecord>>,
+    pub(crate) agents: BTreeMap<AgentId, Versioned<AgentRecord>>,
+    pub(crate) api_keys: BTreeMap<SecretHash, AgentApiKeyRecord>,
+    pub(crate) challenges: BTreeMap<AgentId, ChallengeRecord>,
+    pub(crate) sessions: BTreeMap<SecretHash, SessionRecord>,
 }
 
 impl MemoryServerStore {
@@ -52,6 +53,13 @@ impl MemoryServerStore {
     #[must_use]
     pub fn activity(&self) -> Vec<Activity> {
         self.lock().activity.clone()
+    }
+
+    /// Everything, as of one moment, with the activity log.
+    #[cfg(feature = "testing")]
+    pub(crate) fn tables(&self) -> (Tables, Vec<Activity>) {
+        let held = self.lock();
+        (held.tables.clone(), held.activity.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

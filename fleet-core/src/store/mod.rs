@@ -10,6 +10,8 @@ mod memory;
 mod records;
 
 pub use agent::{AgentKeyStore, AgentSession, AgentState, AgentStore, Counters};
+#[cfg(feature = "testing")]
+pub(crate) use memory::Tables as MemoryTables;
 pub use memory::{MemoryAgentStore, MemoryKeyStore, MemoryServerStore};
 pub use records::{
     Activity, ActivityKind, Actor, AgentApiKeyRecord, AgentKind, AgentRecord, AgentStatus, ChallengeRecord,

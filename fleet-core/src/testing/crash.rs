@@ -27,6 +27,11 @@ impl CrashAt {
         *self.point.lock().unwrap_or_else(PoisonError::into_inner) = Some(point);
     }
 
+    /// Crashes at nothing any more.
+    pub fn disarm(&self) {
+        *self.point.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Whether the point was not reached yet.
     #[must_use]
     pub fn is_armed(&self) -> bool {

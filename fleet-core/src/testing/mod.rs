@@ -1,6 +1,9 @@
 //! For tests, yours and ours: seeded randomness, virtual time, secrets to search for, a two-peer
 //! simulator and the store conformance suite. Feature `testing`.
 //!
+//! [`World`] is for a test that tells one story. [`simulation`] is for all stories: schedules drawn at random, with
+//! several peers and an attacker, judged after each event.
+//!
 //! Nothing here belongs into a product: [`SeededRandom`] can be predicted by anybody.
 
 #![allow(
@@ -18,6 +21,7 @@ mod executor;
 mod link;
 mod random;
 mod secrets;
+pub mod simulation;
 mod store_conformance;
 mod world;
 

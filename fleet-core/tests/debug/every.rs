@@ -45,6 +45,10 @@ fn the_debug_of_every_public_type_is_pinned() {
 fn collect(directory: &Path, public: &mut BTreeSet<String>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
+        // Schedules and the model that judges them hold what a test made up, and nobody else has them.
+        if path.ends_with("testing/simulation") {
+            continue;
+        }
         if path.is_dir() {
             collect(&path, public);
         } else {
