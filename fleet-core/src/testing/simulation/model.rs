@@ -228,6 +228,16 @@ impl Model {
         self.typed.values().any(same)
     }
 
+    /// Whether a code is good for whoever comes first.
+    #[must_use]
+    pub fn is_unused(&self, code: SecretHash, now: UnixMillis) -> bool {
+        self.enrollments.values().any(|known| {
+            known.code == code
+                && known.state == EnrollmentState::Pending
+                && known.expires_at > now.saturating_add(ROOM)
+        })
+    }
+
     /// Whether an agent that keeps this must get online with the code that it has: the code is good, nobody else used
     /// it, the agent was not turned away, and nobody told it another id than its own. `has_pasted` says whether its
     /// operator holds its api_key.

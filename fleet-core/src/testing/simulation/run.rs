@@ -177,9 +177,17 @@ impl<'a> Runner<'a> {
     }
 
     fn must_stay(&self, agent: usize) -> bool {
-        let Some(state) = self.simulation.agents[agent].state() else { return false };
-        let pasted = self.simulation.codes.iter().find(|code| code.hash() == Some(state.code));
-        let pasted = pasted.is_some_and(|code| self.simulation.pasted.contains_key(&code.new.enrollment_id));
-        self.model.must_get_online(&AgentDump::from(&state), self.simulation.now(), pasted)
+        let (now, it) = (self.simulation.now(), &self.simulation.agents[agent]);
+        match it.state() {
+            // Who has an api_key asks for no code any more.
+            Some(state) if state.api_key.is_some() || it.code == Some(state.code) => {
+                let code = self.simulation.codes.iter().find(|code| code.hash() == Some(state.code));
+                let pasted =
+                    code.is_some_and(|code| self.simulation.pasted.contains_key(&code.new.enrollment_id));
+                self.model.must_get_online(&AgentDump::from(&state), now, pasted)
+            }
+            // Nothing of it was kept with the code that it was given last.
+            Some(_) | None => it.code.is_some_and(|code| self.model.is_unused(code, now)),
+        }
     }
 }
