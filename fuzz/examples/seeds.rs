@@ -21,6 +21,7 @@ use fleet_core::handshake::{BeginRequest, BeginResponse, CompleteRequest, Comple
 use fleet_core::keys::{OperatorSecretKey, RecoverySecretKey, RootSecretKey};
 use fleet_core::manifest::RevokedKeyId;
 use fleet_core::name::Name;
+use fleet_core::random::SecureRandom as _;
 use fleet_core::telemetry::{BoardSample, Discovery, Event, EventKind, MinerStatus, Sample};
 use fleet_core::testing::{FaultyLink, SeededRandom, World, block_on};
 use fleet_core::time::UnixMillis;
@@ -39,6 +40,7 @@ fn main() {
     write("server", server_scripts());
     write("agent", agent_scripts());
     write("state", state_files());
+    write("operations", schedules());
 }
 
 fn write(target: &str, seeds: Seeds) {
@@ -426,4 +428,26 @@ fn state_files() -> Seeds {
         seed("empty-files", (0..8).flat_map(|file| [file, 0, 0]).collect::<Vec<_>>()),
         seed("empty", ""),
     ]
+}
+
+/// The schedules that fleet-core's tests replay, and input that is taken for randomness.
+fn schedules() -> Seeds {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fleet-core/tests/schedules");
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut seeds: Seeds = files
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap()))
+        .map(|(name, text)| {
+            let text = String::from_utf8(text).unwrap();
+            let lines = text.lines().skip_while(|line| !line.starts_with("seed "));
+            (format!("valid-{name}"), lines.collect::<Vec<_>>().join("\n").into_bytes())
+        })
+        .collect();
+    seeds.push(seed("empty", ""));
+    seeds.push(seed("no-such-action", "seed 1\nfly agent=0\n"));
+    for number in 0..8_u64 {
+        let mut bytes = vec![0; 512];
+        SeededRandom::new(number).fill(&mut bytes).unwrap();
+        seeds.push(seed(&format!("random-{number}"), bytes));
+    }
+    seeds
 }

@@ -6,6 +6,7 @@
 
 mod agent;
 mod code;
+mod operations;
 mod payloads;
 mod proto_messages;
 mod script;
@@ -49,6 +50,12 @@ pub fn server(data: &[u8]) {
 /// code pins, its keys and its id, and takes no older manifest.
 pub fn agent(data: &[u8]) {
     agent::run(data);
+}
+
+/// A schedule of operators, agents, an attacker and faults, as text or drawn from the input. The named invariants of
+/// `fleet_core::testing::simulation` hold after each event.
+pub fn operations(data: &[u8]) {
+    operations::run(data);
 }
 
 pub use state::FILES as STATE_FILES;
@@ -98,6 +105,11 @@ mod tests {
     #[test]
     fn state() {
         replay("state", super::state::run);
+    }
+
+    #[test]
+    fn operations() {
+        replay("operations", super::operations::run);
     }
 
     #[test]
