@@ -2,6 +2,7 @@
 //! order and to either side, and what he can put together of its parts and of his own keys. What he does not deliver is
 //! lost.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fleet_core::certificate::AgentCertificate;
@@ -13,7 +14,7 @@ use fleet_core::id::AgentId;
 use fleet_core::keys::{IdentityPublicKey, Signature};
 use fleet_core::name::Name;
 use fleet_core::store::{AgentStatus, ChallengeRecord};
-use fleet_core::transcript::Domain;
+use fleet_core::transcript::{Domain, Transcript};
 
 use crate::cast::{Body, EVIL, Holder, Message, SITE, at, auth, nonce_bytes, random};
 use crate::fleet::{Fleet, keep};
@@ -36,6 +37,17 @@ pub(crate) struct Knows {
     pub(crate) opened: Vec<AgentId>,
 }
 
+/// A message that was sent.
+type Seen = (Id<Message>, Arc<Message>);
+
+/// The kinds of calls that he puts together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Part {
+    Register,
+    Begin,
+    Complete,
+}
+
 /// Which answer the honest agent waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Awaits {
@@ -52,9 +64,22 @@ const OWN: [Holder; 2] = [Holder::Insider, Holder::Spare];
 const NONCE: [u8; 32] = [0xee; 32];
 
 impl Fleet {
-    fn bodies(&self, known: Id<Known>) -> Vec<(Id<Message>, Body)> {
-        let body = |id: &Id<Message>| (*id, self.messages.get(*id).body.clone());
-        self.known.get(known).iter().map(body).collect()
+    /// What was sent, of these kinds.
+    fn seen(&self, known: Id<Known>, kind: impl Fn(&Body) -> bool) -> Vec<Seen> {
+        let seen = self.known.get(known);
+        let seen = seen.iter().map(|id| (*id, self.messages.get(*id)));
+        seen.filter(|(_, message)| kind(&message.body)).collect()
+    }
+
+    /// Signs with a key of the attacker's, once.
+    fn sign(&self, key: &[u8; 32], what: &Transcript, sign: impl FnOnce(&[u8]) -> Signature) -> Signature {
+        let mut signatures = self.memo.signatures.borrow_mut();
+        *signatures.entry((*key, what.sha256())).or_insert_with(|| sign(what.as_bytes()))
+    }
+
+    fn sign_as(&self, holder: Holder, what: &Transcript) -> Signature {
+        let key = self.cast.public(holder).identity().as_bytes();
+        self.sign(key, what, |bytes| self.cast.secret(holder).identity.sign(bytes))
     }
 
     /// What the attacker makes of all that was sent. `codes`: those that he has by other ways, as [`Holder::bit`]s.
@@ -62,28 +87,19 @@ impl Fleet {
         if let Some(held) = self.memo.knows.get(&(known, codes)) {
             return Arc::clone(held);
         }
-        let bodies = self.bodies(known);
         let mut calls = Vec::new();
-        self.registers(&bodies, codes, &mut calls);
-        self.begins(&bodies, &mut calls);
-        self.completes(&bodies, &mut calls);
-        for (id, body) in &bodies {
-            if matches!(body, Body::Session(_)) {
-                calls.extend([Op::Call(*id), Op::Stream(*id)]);
-            }
+        for part in [Part::Register, Part::Begin, Part::Complete] {
+            calls.extend(self.part(known, part, codes).iter());
         }
-        let mut seen = Vec::new();
-        calls.retain(|call| {
-            !seen.contains(call) && {
-                seen.push(*call);
-                true
-            }
-        });
+        for (id, _) in self.seen(known, |body| body.session().is_some()) {
+            calls.extend([Op::Call(id), Op::Stream(id)]);
+        }
+        let bodies = self.seen(known, |_| true);
         let signed = bodies.iter().filter_map(|(id, _)| self.memo.signed.get(id).copied()).collect();
         let offered = bodies.iter().filter_map(|(id, _)| self.memo.offered.get(id).copied()).collect();
         let mut opened = Vec::new();
-        for (id, body) in &bodies {
-            if let Body::Registered(answer) = body
+        for (id, message) in &bodies {
+            if let Some(answer) = message.body.registered()
                 && self.opened(*id, answer).is_some()
             {
                 opened.push(answer.agent_id);
@@ -94,10 +110,34 @@ impl Fleet {
         knows
     }
 
+    /// The calls of one kind that he can make: they follow from the messages of a few kinds.
+    fn part(&mut self, known: Id<Known>, part: Part, codes: u8) -> Arc<Vec<Op>> {
+        let seen = self.seen(known, |body| match part {
+            Part::Register => body.register().is_some(),
+            Part::Begin => body.begin().is_some() || body.registered().is_some(),
+            Part::Complete => {
+                body.begin().is_some() || body.challenge().is_some() || body.complete().is_some()
+            }
+        });
+        let key = (part, codes, seen.iter().map(|(id, _)| *id).collect());
+        if let Some(held) = self.memo.parts.get(&key) {
+            return Arc::clone(held);
+        }
+        let mut calls = match part {
+            Part::Register => self.registers(&seen, codes),
+            Part::Begin => self.begins(&seen),
+            Part::Complete => self.completes(&seen),
+        };
+        distinct(&mut calls);
+        let calls = Arc::new(calls);
+        keep(&mut self.memo.parts, key, Arc::clone(&calls));
+        calls
+    }
+
     /// Registers: replayed, under another code, under another name; his own keys; and mixtures of keys, with the proofs
     /// that he can make or has seen.
-    fn registers(&mut self, bodies: &[(Id<Message>, Body)], codes: u8, calls: &mut Vec<Op>) {
-        let seen: Vec<_> = bodies.iter().filter_map(|(_, body)| body.register()).collect();
+    fn registers(&mut self, bodies: &[Seen], codes: u8) -> Vec<Op> {
+        let seen: Vec<_> = bodies.iter().filter_map(|(_, message)| message.body.register()).collect();
         let code_seen = |holder| seen.iter().any(|r| r.expose_token() == self.cast.code(holder).expose());
         let codes: Vec<_> = Holder::INVITED
             .into_iter()
@@ -131,7 +171,7 @@ impl Fleet {
                 }
             }
         }
-        calls.extend(requests.into_iter().map(|r| Op::Register(self.messages.id(Body::Register(r).into()))));
+        requests.into_iter().map(|r| Op::Register(self.messages.id(Body::Register(r).into()))).collect()
     }
 
     /// A Register with the proofs of these holders, or with others in their place.
@@ -148,9 +188,11 @@ impl Fleet {
             RegisterRequest::new(token.to_owned(), name.clone(), keys, [Signature::from_bytes([0; 64]); 2]);
         let [first, second] = blank.transcripts();
         let proofs = [
-            replayed[0].unwrap_or_else(|| self.cast.secret(identity).identity.sign(first.as_bytes())),
-            replayed[1]
-                .unwrap_or_else(|| self.cast.secret(miner_signing).miner_signing.sign(second.as_bytes())),
+            replayed[0].unwrap_or_else(|| self.sign_as(identity, &first)),
+            replayed[1].unwrap_or_else(|| {
+                let key = self.cast.public(miner_signing).miner_signing().as_bytes();
+                self.sign(key, &second, |bytes| self.cast.secret(miner_signing).miner_signing.sign(bytes))
+            }),
         ];
         RegisterRequest::new(token.to_owned(), name, keys, proofs)
     }
@@ -174,10 +216,10 @@ impl Fleet {
     }
 
     /// Every api_key that he has: those sealed to him, and those that were sent in a Begin.
-    fn api_keys(&mut self, bodies: &[(Id<Message>, Body)]) -> Vec<String> {
+    fn api_keys(&mut self, bodies: &[Seen]) -> Vec<String> {
         let mut keys = Vec::new();
-        for (id, body) in bodies {
-            match body {
+        for (id, message) in bodies {
+            match &message.body {
                 Body::Registered(answer) => keys.extend(self.opened(*id, answer)),
                 Body::Begin(request) => keys.push(self.secrets.id(request.expose_api_key().to_owned())),
                 Body::Register(_) | Body::Challenge(_) | Body::Complete(_) | Body::Session(_) => {}
@@ -189,49 +231,48 @@ impl Fleet {
     }
 
     /// Begins: any api_key that he has, with any identity key, with a nonce of his own or one that he has seen.
-    fn begins(&mut self, bodies: &[(Id<Message>, Body)], calls: &mut Vec<Op>) {
+    fn begins(&mut self, bodies: &[Seen]) -> Vec<Op> {
+        let mut requests = Vec::new();
         let mut nonces = vec![NONCE];
         let mut identities = OWN.map(|holder| *self.cast.public(holder).identity().as_bytes()).to_vec();
-        for (_, body) in bodies {
-            if let Body::Begin(request) = body {
-                nonces.push(request.client_nonce);
-                identities.push(request.identity);
-            }
+        for request in bodies.iter().filter_map(|(_, message)| message.body.begin()) {
+            nonces.push(request.client_nonce);
+            identities.push(request.identity);
         }
         identities.dedup();
         for key in self.api_keys(bodies) {
             for identity in &identities {
                 for nonce in &nonces {
-                    let request = BeginRequest::new(key.clone(), *identity, *nonce);
-                    calls.push(Op::Begin(self.messages.id(Body::Begin(request).into())));
+                    requests.push(BeginRequest::new(key.clone(), *identity, *nonce));
                 }
             }
         }
+        requests.into_iter().map(|r| Op::Begin(self.messages.id(Body::Begin(r).into()))).collect()
     }
 
     /// Completes: to every challenge that he has seen, every signature that he has seen, the server's own among them,
     /// and his own over what is to be signed.
-    fn completes(&mut self, bodies: &[(Id<Message>, Body)], calls: &mut Vec<Op>) {
+    fn completes(&mut self, bodies: &[Seen]) -> Vec<Op> {
         let mut requests = Vec::new();
-        for (_, body) in bodies {
-            let Body::Challenge(answer) = body else { continue };
+        for answer in bodies.iter().filter_map(|(_, message)| message.body.challenge()) {
             let challenge = answer.challenge;
-            let completes = bodies.iter().filter_map(|(_, body)| body.complete());
+            let completes = bodies.iter().filter_map(|(_, message)| message.body.complete());
             let seen = completes.map(|complete| complete.signature);
             let mut signatures: Vec<_> = [answer.signature].into_iter().chain(seen).collect();
             // As whichever agent of his the challenge is for, and else as the one that is enrolled.
             let of = answer.certificate.0.keys;
             let own = OWN.into_iter().find(|own| *self.cast.public(*own) == of).unwrap_or(Holder::Insider);
-            let nonces = bodies.iter().filter_map(|(_, body)| body.begin()).map(|begin| begin.client_nonce);
+            let nonces =
+                bodies.iter().filter_map(|(_, message)| message.body.begin()).map(|begin| begin.client_nonce);
             for nonce in nonces.chain([NONCE]) {
                 let identity = self.cast.public(own).identity();
                 let said = said(answer, answer.certificate.0.agent_id, identity, nonce);
                 let transcript = auth(Domain::AuthAgent, &said);
-                signatures.push(self.cast.secret(own).identity.sign(transcript.as_bytes()));
+                signatures.push(self.sign_as(own, &transcript));
             }
             requests.extend(signatures.into_iter().map(|signature| CompleteRequest { challenge, signature }));
         }
-        calls.extend(requests.into_iter().map(|r| Op::Complete(self.messages.id(Body::Complete(r).into()))));
+        requests.into_iter().map(|r| Op::Complete(self.messages.id(Body::Complete(r).into()))).collect()
     }
 
     /// What he can answer to the honest agent.
@@ -246,7 +287,17 @@ impl Fleet {
         if let Some(held) = self.memo.answers.get(&key) {
             return Arc::clone(held);
         }
-        let bodies = self.bodies(known);
+        let bodies = self.seen(known, |body| match awaits {
+            Awaits::Registered => body.registered().is_some() || body.begin().is_some(),
+            Awaits::Challenge(_) => body.registered().is_some() || body.challenge().is_some(),
+            Awaits::Session => body.session().is_some(),
+        });
+        let of = (bodies.iter().map(|(id, _)| *id).collect(), holder, agent_id, awaits);
+        if let Some(held) = self.memo.answers_of.get(&of) {
+            let held = Arc::clone(held);
+            keep(&mut self.memo.answers, key, Arc::clone(&held));
+            return held;
+        }
         let made = match awaits {
             Awaits::Registered => self.answers_to_register(&bodies, holder),
             Awaits::Challenge(nonce) => {
@@ -254,23 +305,19 @@ impl Fleet {
             }
             Awaits::Session => answers_to_complete(&bodies),
         };
-        let mut answers = Vec::new();
-        for body in made {
-            let id = self.messages.id(body.into());
-            if !answers.contains(&id) {
-                answers.push(id);
-            }
-        }
+        let mut answers = made.into_iter().map(|body| self.messages.id(body.into())).collect();
+        distinct(&mut answers);
         let answers = Arc::new(answers);
+        keep(&mut self.memo.answers_of, of, Arc::clone(&answers));
         keep(&mut self.memo.answers, key, Arc::clone(&answers));
         answers
     }
 
     /// Every manifest that he has seen, the newest first, and those that his server can sign.
-    fn manifests(&self, bodies: &[(Id<Message>, Body)]) -> Vec<UnverifiedManifest> {
+    fn manifests(&self, bodies: &[Seen]) -> Vec<UnverifiedManifest> {
         let mut manifests = Vec::new();
-        for (_, body) in bodies {
-            let manifest = match body {
+        for (_, message) in bodies {
+            let manifest = match &message.body {
                 Body::Registered(answer) => &answer.manifest,
                 Body::Challenge(answer) => &answer.manifest,
                 Body::Register(_) | Body::Begin(_) | Body::Complete(_) | Body::Session(_) => continue,
@@ -280,17 +327,17 @@ impl Fleet {
             }
         }
         manifests.sort_by_key(|said| core::cmp::Reverse(said.manifest.epoch));
-        manifests.extend(self.cast.forged_manifests());
+        manifests.extend(self.cast.forged_manifests.clone());
         manifests
     }
 
     /// Answers to Register: those that he has seen, and any agent's id with any manifest, with any api_key that he has
     /// seen sealed or seals himself.
-    fn answers_to_register(&mut self, bodies: &[(Id<Message>, Body)], holder: Holder) -> Vec<Body> {
+    fn answers_to_register(&mut self, bodies: &[Seen], holder: Holder) -> Vec<Body> {
         let (mut made, mut ids, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
-        for (_, body) in bodies {
-            let Body::Registered(answer) = body else { continue };
-            made.push(body.clone());
+        for (_, message) in bodies {
+            let Some(answer) = message.body.registered() else { continue };
+            made.push(message.body.clone());
             if !ids.contains(&answer.agent_id) {
                 ids.push(answer.agent_id);
             }
@@ -320,21 +367,17 @@ impl Fleet {
 
     /// Answers to Begin: those that he has seen, whole, or with one part from elsewhere; and an impostor's, with what
     /// his server can sign.
-    fn answers_to_begin(
-        &self,
-        bodies: &[(Id<Message>, Body)],
-        holder: Holder,
-        agent_id: AgentId,
-        nonce: u8,
-    ) -> Vec<Body> {
+    fn answers_to_begin(&self, bodies: &[Seen], holder: Holder, agent_id: AgentId, nonce: u8) -> Vec<Body> {
         let identity = self.cast.public(holder).identity();
         let nonce = nonce_bytes(holder, nonce);
         let resigned = |mut answer: BeginResponse| {
             let transcript = auth(Domain::AuthServer, &said(&answer, agent_id, identity, nonce));
-            answer.signature = self.cast.other_command.sign(transcript.as_bytes());
+            let key = self.cast.other_command.public();
+            let sign = |bytes: &[u8]| self.cast.other_command.sign(bytes);
+            answer.signature = self.sign(key.as_bytes(), &transcript, sign);
             answer
         };
-        let seen = || bodies.iter().filter_map(|(_, body)| body.challenge()).cloned();
+        let seen = || bodies.iter().filter_map(|(_, message)| message.body.challenge()).cloned();
         let manifests = self.manifests(bodies);
         let mut certificates: Vec<(AgentCertificate, Signature)> =
             vec![self.cast.forged_certificate(agent_id, holder)];
@@ -374,17 +417,22 @@ impl Fleet {
 }
 
 /// Answers to Complete, which nobody signs: any token, for as long as he likes.
-fn answers_to_complete(bodies: &[(Id<Message>, Body)]) -> Vec<Body> {
+fn answers_to_complete(bodies: &[Seen]) -> Vec<Body> {
     let mut made = Vec::new();
-    for (_, body) in bodies {
-        if let Body::Session(answer) = body {
-            made.push(body.clone());
+    for (_, message) in bodies {
+        if let Some(answer) = message.body.session() {
+            made.push(message.body.clone());
             made.push(Body::Session(CompleteResponse { expires_at: at(12 * 3600), ..answer.clone() }));
         }
     }
     let token = SessionToken::generate(&random("forged token", &[])).unwrap();
     made.push(Body::Session(CompleteResponse { token, expires_at: at(12 * 3600) }));
     made
+}
+
+fn distinct<T: Copy + Ord>(values: &mut Vec<T>) {
+    let mut seen = BTreeSet::new();
+    values.retain(|value| seen.insert(*value));
 }
 
 /// What an answer to Begin says to this agent.

@@ -65,6 +65,9 @@ pub(crate) struct Cast {
     pub(crate) policy: Policy,
     /// The manifest that is in force at the beginning.
     pub(crate) manifest: SignedManifest,
+    /// What the attacker's server can sign for the honest agent's organization: all of it its own; the victim's command
+    /// key under its own root; the victim's root, with a signature that is not its.
+    pub(crate) forged_manifests: [UnverifiedManifest; 3],
     keys: [(AgentSecretKeys, AgentPublicKeys); 4],
     codes: [(EnrollmentCode, EnrollmentId); 3],
 }
@@ -103,9 +106,24 @@ impl Cast {
             let code = EnrollmentCode::generate(manifest.manifest().pin(), &random).unwrap();
             (code, EnrollmentId::random(&random).unwrap())
         });
+        let other_root = RootSecretKey::generate(&random("other root", &[])).unwrap();
+        let other_command = CommandSecretKey::generate(&random("other command", &[])).unwrap();
+        let own = OrgManifest {
+            epoch: START + 1_000_000_000,
+            root: other_root.public(),
+            command: other_command.public(),
+            ..manifest.manifest().clone()
+        };
+        let borrowed = OrgManifest { command: command.public(), ..own.clone() };
+        let stolen = OrgManifest { root: root.public(), ..own.clone() };
+        let forged_manifests = [own, borrowed, stolen].map(|manifest| {
+            let signature = other_root.sign(manifest.transcript().as_bytes());
+            UnverifiedManifest { manifest, signature }
+        });
         Self {
-            other_root: RootSecretKey::generate(&random("other root", &[])).unwrap(),
-            other_command: CommandSecretKey::generate(&random("other command", &[])).unwrap(),
+            other_root,
+            other_command,
+            forged_manifests,
             operator: Operator { org_id, actor: Actor::System },
             root,
             command,
@@ -141,23 +159,6 @@ impl Cast {
     /// Whose identity key this is.
     pub(crate) fn holder_of(&self, identity: &[u8; 32]) -> Option<Holder> {
         Holder::ALL.into_iter().find(|holder| self.public(*holder).identity().as_bytes() == identity)
-    }
-
-    /// What the attacker's server can sign for the honest agent's organization: all of it its own; the victim's command
-    /// key under its own root; the victim's root, with a signature that is not its.
-    pub(crate) fn forged_manifests(&self) -> [UnverifiedManifest; 3] {
-        let own = OrgManifest {
-            epoch: START + 1_000_000_000,
-            root: self.other_root.public(),
-            command: self.other_command.public(),
-            ..self.manifest.manifest().clone()
-        };
-        let borrowed = OrgManifest { command: self.command.public(), ..own.clone() };
-        let stolen = OrgManifest { root: self.root.public(), ..own.clone() };
-        [own, borrowed, stolen].map(|manifest| {
-            let signature = self.other_root.sign(manifest.transcript().as_bytes());
-            UnverifiedManifest { manifest, signature }
-        })
     }
 
     /// A certificate by the attacker's root for the honest agent.

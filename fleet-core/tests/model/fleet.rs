@@ -1,10 +1,12 @@
 //! Every value that the model has met, and every step that was computed.
 
+use core::cell::RefCell;
 use core::fmt::Debug;
 use core::hash::Hash;
 use std::sync::Arc;
 
 use fleet_core::id::AgentId;
+use fleet_core::keys::Signature;
 use fleet_core::manifest::SignedManifest;
 use fleet_core::store::{
     AgentApiKeyRecord, AgentRecord, ChallengeRecord, Changeset, EnrollmentRecord, OrganizationRecord,
@@ -12,7 +14,7 @@ use fleet_core::store::{
 };
 
 use crate::agent::{Agent, Answered, Challenged, Disk};
-use crate::attacker::{Awaits, Known, Knows};
+use crate::attacker::{Awaits, Known, Knows, Part};
 use crate::bugs::Bug;
 use crate::cast::{Cast, Holder, Message};
 use crate::intern::{Id, Interner, Memo};
@@ -72,6 +74,10 @@ pub(crate) struct Memos {
     pub(crate) recorded: Memo<Id<ChallengeRecord>, [u8; 32]>,
     pub(crate) opened: Memo<Id<Message>, Option<Id<String>>>,
     pub(crate) knows: Memo<(Id<Known>, u8), Arc<Knows>>,
+    pub(crate) parts: Memo<(Part, u8, Vec<Id<Message>>), Arc<Vec<Op>>>,
+    /// What the attacker signed, by public key and SHA-256.
+    pub(crate) signatures: RefCell<Memo<([u8; 32], [u8; 32]), Signature>>,
+    pub(crate) answers_of: Memo<(Vec<Id<Message>>, Holder, Option<AgentId>, Awaits), Arc<Vec<Id<Message>>>>,
     pub(crate) answers: Memo<(Id<Known>, Holder, Option<AgentId>, Awaits), Arc<Vec<Id<Message>>>>,
     pub(crate) tokens: Memo<(Id<Tables>, u64), u8>,
 }

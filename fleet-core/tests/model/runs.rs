@@ -51,7 +51,7 @@ pub(crate) const ONE_CODE: Bounds =
 
 pub(crate) const ENROLLMENT: Run = Run {
     name: "enrollment",
-    usual: (FROM_NOTHING, 1),
+    usual: (FROM_NOTHING, 5_000),
     deep: (
         Bounds {
             races: 1,
@@ -61,7 +61,7 @@ pub(crate) const ENROLLMENT: Run = Run {
             reaches: &[ONLINE, SESSION_IN_USE, CODE_TAKEN, MIXTURE, USED_AGAIN, MISLED, CANCELLED, EXPIRED],
             ..FROM_NOTHING
         },
-        1,
+        700_000,
     ),
 };
 
@@ -74,8 +74,8 @@ const RENEWING: Bounds = Bounds {
 
 pub(crate) const HANDSHAKES: Run = Run {
     name: "handshakes",
-    usual: (RENEWING, 1),
-    deep: (Bounds { handshakes: 3, begins: [1, 3], ..RENEWING }, 1),
+    usual: (RENEWING, 7_000),
+    deep: (Bounds { handshakes: 3, begins: [2, 3], ..RENEWING }, 3_000_000),
 };
 
 const REISSUED: Bounds = Bounds {
@@ -86,8 +86,11 @@ const REISSUED: Bounds = Bounds {
     ..LEAST
 };
 
-pub(crate) const MANIFESTS: Run =
-    Run { name: "manifests", usual: (REISSUED, 1), deep: (Bounds { begins: [1, 2], ..REISSUED }, 1) };
+pub(crate) const MANIFESTS: Run = Run {
+    name: "manifests",
+    usual: (REISSUED, 8_000),
+    deep: (Bounds { begins: [1, 2], ..REISSUED }, 1_200_000),
+};
 
 const ANEW: Bounds = Bounds {
     holders: &[First, Second],
@@ -98,8 +101,8 @@ const ANEW: Bounds = Bounds {
 
 pub(crate) const LIFE: Run = Run {
     name: "life",
-    usual: (ANEW, 1),
-    deep: (Bounds { enrolled: false, cancels: true, begins: [1, 2], ..ANEW }, 1),
+    usual: (ANEW, 8_000),
+    deep: (Bounds { enrolled: false, cancels: true, begins: [1, 2], ..ANEW }, 1_300_000),
 };
 
 const OVERLAPPING: Bounds = Bounds {
@@ -111,8 +114,8 @@ const OVERLAPPING: Bounds = Bounds {
 
 pub(crate) const RACES: Run = Run {
     name: "races",
-    usual: (OVERLAPPING, 1),
-    deep: (Bounds { handshakes: 2, begins: [1, 2], races: 2, ..OVERLAPPING }, 1),
+    usual: (OVERLAPPING, 7_000),
+    deep: (Bounds { handshakes: 2, begins: [0, 2], reissues: 1, ..OVERLAPPING }, 1_900_000),
 };
 
 /// Challenges and replies are good for 30 s, sessions and codes for an hour.
@@ -126,8 +129,8 @@ const PASSING: Bounds = Bounds {
 
 pub(crate) const TIME: Run = Run {
     name: "time",
-    usual: (PASSING, 1),
-    deep: (Bounds { times: &[0, 20, 40, 7_200], begins: [1, 2], revocable: &[First], ..PASSING }, 1),
+    usual: (PASSING, 12_000),
+    deep: (Bounds { times: &[0, 20, 40, 7_200], begins: [1, 2], ..PASSING }, 2_600_000),
 };
 
 impl fmt::Display for Bounds {
@@ -137,10 +140,7 @@ impl fmt::Display for Bounds {
         write!(f, "from {begins}; at {:?} s; honest keys {:?}; ", self.times, self.holders)?;
         write!(f, "{} handshakes with each; {own} + {others} Begins answered; ", self.handshakes)?;
         write!(f, "{} overlapping calls; {} manifests anew; ", self.races, self.reissues)?;
-        write!(
-            f,
-            "revocable {:?}; cancels {}; codes stolen {}",
-            self.revocable, self.cancels, self.codes_stolen
-        )
+        write!(f, "revocable {:?}; cancels {}; ", self.revocable, self.cancels)?;
+        write!(f, "codes stolen {}; second uses told apart {}", self.codes_stolen, self.second_uses)
     }
 }

@@ -18,7 +18,7 @@ use crate::intern::Id;
 use crate::tables::{Committed, Tables};
 
 /// One call to the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Op {
     CreateCode(Holder),
     Register(Id<Message>),
