@@ -1,6 +1,6 @@
-//! The attacker: everything that was ever sent is his. Of it he delivers what he likes, as often as he likes, in any
-//! order and to either side, and what he can put together of its parts and of his own keys. What he does not deliver is
-//! lost.
+//! The attacker is the network: it has everything that was ever sent, and delivers of it what it likes, as often as it
+//! likes, in any order and to either side; and besides that what it can put together of the parts and of its own keys.
+//! What it does not deliver is lost.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,20 +27,20 @@ pub(crate) type Known = Vec<Id<Message>>;
 /// What follows from it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Knows {
-    /// What he can call the server with.
+    /// What the attacker can call the server with.
     pub(crate) calls: Vec<Op>,
     /// The SHA-256 of every handshake transcript that the honest agent signed.
     pub(crate) signed: Vec<[u8; 32]>,
     /// The SHA-256 of every one that the server asked an agent to sign.
     pub(crate) offered: Vec<[u8; 32]>,
-    /// The agents whose api_keys the server sealed to him.
+    /// The agents whose api_keys the server sealed to the attacker.
     pub(crate) opened: Vec<AgentId>,
 }
 
 /// A message that was sent.
 type Seen = (Id<Message>, Arc<Message>);
 
-/// The kinds of calls that he puts together.
+/// The kinds of calls that the attacker puts together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Part {
     Register,
@@ -82,7 +82,7 @@ impl Fleet {
         self.sign(key, what, |bytes| self.cast.secret(holder).identity.sign(bytes))
     }
 
-    /// What the attacker makes of all that was sent. `codes`: those that he has by other ways, as [`Holder::bit`]s.
+    /// What the attacker makes of all that was sent. `codes`: those that it has by other ways, as [`Holder::bit`]s.
     pub(crate) fn knows(&mut self, known: Id<Known>, codes: u8) -> Arc<Knows> {
         if let Some(held) = self.memo.knows.get(&(known, codes)) {
             return Arc::clone(held);
@@ -110,7 +110,7 @@ impl Fleet {
         knows
     }
 
-    /// The calls of one kind that he can make: they follow from the messages of a few kinds.
+    /// The calls of one kind that the attacker can make: they follow from the messages of a few kinds.
     fn part(&mut self, known: Id<Known>, part: Part, codes: u8) -> Arc<Vec<Op>> {
         let seen = self.seen(known, |body| match part {
             Part::Register => body.register().is_some(),
@@ -134,8 +134,8 @@ impl Fleet {
         calls
     }
 
-    /// Registers: replayed, under another code, under another name; his own keys; and mixtures of keys, with the proofs
-    /// that he can make or has seen.
+    /// Registers: replayed, under another code, under another name; the attacker's keys; and mixtures of keys, with
+    /// the proofs that it can make or has seen.
     fn registers(&mut self, bodies: &[Seen], codes: u8) -> Vec<Op> {
         let seen: Vec<_> = bodies.iter().filter_map(|(_, message)| message.body.register()).collect();
         let code_seen = |holder| seen.iter().any(|r| r.expose_token() == self.cast.code(holder).expose());
@@ -164,7 +164,7 @@ impl Fleet {
                 for (keys, replayed) in [
                     ([identity, own_signing, own_sealing], [Some(proofs[0]), None]),
                     ([own_identity, miner_signing, own_sealing], [None, Some(proofs[1])]),
-                    // The sealing key proves nothing, so this is one that he can make whole.
+                    // The sealing key proves nothing, so this is one that the attacker can make whole.
                     ([own_identity, own_signing, sealing], [None, None]),
                 ] {
                     requests.push(self.prove(token, EVIL, keys, [Holder::Spare; 2], replayed));
@@ -197,7 +197,7 @@ impl Fleet {
         RegisterRequest::new(token.to_owned(), name, keys, proofs)
     }
 
-    /// The api_key in an answer to Register, if it is sealed to him.
+    /// The api_key in an answer to Register, if it is sealed to the attacker.
     fn opened(&mut self, id: Id<Message>, answer: &RegisterResponse) -> Option<Id<String>> {
         if let Some(known) = self.memo.recall(|memo| &memo.opened, &id) {
             return known;
@@ -215,7 +215,7 @@ impl Fleet {
         opened
     }
 
-    /// Every api_key that he has: those sealed to him, and those that were sent in a Begin.
+    /// Every api_key that the attacker has: those sealed to it, and those that were sent in a Begin.
     fn api_keys(&mut self, bodies: &[Seen]) -> Vec<String> {
         let mut keys = Vec::new();
         for (id, message) in bodies {
@@ -230,7 +230,7 @@ impl Fleet {
         keys.into_iter().map(|id| (*self.secrets.get(id)).clone()).collect()
     }
 
-    /// Begins: any api_key that he has, with any identity key, with a nonce of his own or one that he has seen.
+    /// Begins: any api_key that the attacker has, with any identity key, with a nonce of its own or one that was seen.
     fn begins(&mut self, bodies: &[Seen]) -> Vec<Op> {
         let mut requests = Vec::new();
         let mut nonces = vec![NONCE];
@@ -250,8 +250,8 @@ impl Fleet {
         requests.into_iter().map(|r| Op::Begin(self.messages.id(Body::Begin(r).into()))).collect()
     }
 
-    /// Completes: to every challenge that he has seen, every signature that he has seen, the server's own among them,
-    /// and his own over what is to be signed.
+    /// Completes: to every challenge that the attacker has seen, every signature that it has seen, the server's own
+    /// among them, and its own over what is to be signed.
     fn completes(&mut self, bodies: &[Seen]) -> Vec<Op> {
         let mut requests = Vec::new();
         for answer in bodies.iter().filter_map(|(_, message)| message.body.challenge()) {
@@ -259,7 +259,7 @@ impl Fleet {
             let completes = bodies.iter().filter_map(|(_, message)| message.body.complete());
             let seen = completes.map(|complete| complete.signature);
             let mut signatures: Vec<_> = [answer.signature].into_iter().chain(seen).collect();
-            // As whichever agent of his the challenge is for, and else as the one that is enrolled.
+            // As whichever agent of the attacker's the challenge is for, and else as the one that is enrolled.
             let of = answer.certificate.0.keys;
             let own = OWN.into_iter().find(|own| *self.cast.public(*own) == of).unwrap_or(Holder::Insider);
             let nonces =
@@ -275,7 +275,7 @@ impl Fleet {
         requests.into_iter().map(|r| Op::Complete(self.messages.id(Body::Complete(r).into()))).collect()
     }
 
-    /// What he can answer to the honest agent.
+    /// What the attacker can answer to the honest agent.
     pub(crate) fn answers(
         &mut self,
         known: Id<Known>,
@@ -313,7 +313,7 @@ impl Fleet {
         answers
     }
 
-    /// Every manifest that he has seen, the newest first, and those that his server can sign.
+    /// Every manifest that the attacker has seen, the newest first, and those that its server can sign.
     fn manifests(&self, bodies: &[Seen]) -> Vec<UnverifiedManifest> {
         let mut manifests = Vec::new();
         for (_, message) in bodies {
@@ -331,8 +331,8 @@ impl Fleet {
         manifests
     }
 
-    /// Answers to Register: those that he has seen, and any agent's id with any manifest, with any api_key that he has
-    /// seen sealed or seals himself.
+    /// Answers to Register: those that were seen, and any agent's id with any manifest, with any api_key that was seen
+    /// sealed or that the attacker seals.
     fn answers_to_register(&mut self, bodies: &[Seen], holder: Holder) -> Vec<Body> {
         let (mut made, mut ids, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
         for (_, message) in bodies {
@@ -365,8 +365,8 @@ impl Fleet {
         made
     }
 
-    /// Answers to Begin: those that he has seen, whole, or with one part from elsewhere; and an impostor's, with what
-    /// his server can sign.
+    /// Answers to Begin: those that were seen, whole, or with one part from elsewhere; and an impostor's, with what the
+    /// attacker's server can sign.
     fn answers_to_begin(&self, bodies: &[Seen], holder: Holder, agent_id: AgentId, nonce: u8) -> Vec<Body> {
         let identity = self.cast.public(holder).identity();
         let nonce = nonce_bytes(holder, nonce);
@@ -416,7 +416,7 @@ impl Fleet {
     }
 }
 
-/// Answers to Complete, which nobody signs: any token, for as long as he likes.
+/// Answers to Complete, which nobody signs: any token, for any time.
 fn answers_to_complete(bodies: &[Seen]) -> Vec<Body> {
     let mut made = Vec::new();
     for (_, message) in bodies {

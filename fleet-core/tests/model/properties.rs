@@ -52,7 +52,7 @@ pub(crate) fn all(bounds: &Bounds) -> Vec<Property<FleetModel>> {
                 let identity = fleet.challenges.get(*id).identity;
                 match fleet.cast.holder_of(identity.as_bytes()) {
                     Some(holder) if holder.is_honest() => signed.contains(&fleet.memo.recorded[id]),
-                    // The attacker signs for himself; whether he may is another property.
+                    // The attacker signs for its own agents; whether they may have sessions is another property.
                     Some(_) => true,
                     None => false,
                 }

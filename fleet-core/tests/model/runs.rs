@@ -45,9 +45,22 @@ pub(crate) const AGAIN: [Bounds; 2] = [
     Bounds { revocable: &[First], ..LEAST },
 ];
 
-/// The smallest run in which two calls may use one code at once.
-pub(crate) const ONE_CODE: Bounds =
-    Bounds { handshakes: 0, begins: [0, 0], races: 1, reaches: &[], ..FROM_NOTHING };
+const AT_ONCE: Bounds = Bounds {
+    handshakes: 0,
+    begins: [0, 0],
+    races: 1,
+    cancels: false,
+    second_uses: false,
+    reaches: &[CODE_TAKEN, MIXTURE, MISLED],
+    ..FROM_NOTHING
+};
+
+/// Two calls under one code at once, and no handshakes.
+pub(crate) const ONE_CODE: Run = Run {
+    name: "one code",
+    usual: (AT_ONCE, 5_000),
+    deep: (Bounds { times: &[0, 7_200], races: 3, cancels: true, second_uses: true, ..AT_ONCE }, 870_000),
+};
 
 pub(crate) const ENROLLMENT: Run = Run {
     name: "enrollment",
@@ -65,17 +78,17 @@ pub(crate) const ENROLLMENT: Run = Run {
     ),
 };
 
-const RENEWING: Bounds = Bounds {
-    handshakes: 2,
-    begins: [1, 2],
-    reaches: &[ONLINE, RENEWED, SESSION_IN_USE, INSIDER_ONLINE],
-    ..LEAST
-};
+/// Three handshakes may make more than two sessions.
+const RENEWING: Bounds =
+    Bounds { handshakes: 3, begins: [0, 3], reaches: &[ONLINE, RENEWED, SESSION_IN_USE], ..LEAST };
 
 pub(crate) const HANDSHAKES: Run = Run {
     name: "handshakes",
     usual: (RENEWING, 7_000),
-    deep: (Bounds { handshakes: 3, begins: [2, 3], ..RENEWING }, 3_000_000),
+    deep: (
+        Bounds { begins: [2, 3], reaches: &[ONLINE, RENEWED, SESSION_IN_USE, INSIDER_ONLINE], ..RENEWING },
+        3_000_000,
+    ),
 };
 
 const REISSUED: Bounds = Bounds {
