@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Parts of a field's name that say it is a secret, if what it holds is bytes or text. What a tuple struct holds goes by
 /// the name of the struct.
-const TELLING: [&str; 19] = [
+const TELLING: [&str; 21] = [
     "password",
     "token",
     "secret",
@@ -28,6 +28,8 @@ const TELLING: [&str; 19] = [
     "code",
     "plaintext",
     "lines",
+    "link",
+    "values",
 ];
 /// Types of bytes and text.
 const BARE: [&str; 9] = [
@@ -56,9 +58,9 @@ enum Pin {
 }
 use Pin::{Beside, In, Nothing};
 
-const CORE: Pin = In("fleet-core/tests/debug.rs");
+const CORE: Pin = In("fleet-core/tests/debug/main.rs");
 
-const HOLDERS: [(&str, &str, Pin); 45] = [
+const HOLDERS: [(&str, &str, Pin); 47] = [
     ("fleet-agent/src/cli/enroll.rs", "Terminal", Nothing),
     ("fleet-agent/src/gateway/mod.rs", "Upload", Beside),
     ("fleet-agent/src/miner/credentials.rs", "Credentials", Beside),
@@ -100,9 +102,11 @@ const HOLDERS: [(&str, &str, Pin); 45] = [
     ("fleet-store/src/entity/user_session.rs", "Model", Beside),
     ("fleet-store/src/url.rs", "PostgresTarget", Nothing),
     ("fleet-store/src/users.rs", "UserRecord", Beside),
+    ("fleetd/src/config/layer.rs", "Given", Beside),
     ("fleetd/src/operator/session.rs", "Session", Beside),
     ("fleetd/src/server/pages.rs", "SetUpForm", Nothing),
     ("fleetd/src/server/services/gateway.rs", "Message", Nothing),
+    ("fleetd/src/server/set_up.rs", "SetUpLink", Beside),
     ("fleetd/src/server/tls.rs", "Contents", Nothing),
 ];
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::Problem;
@@ -108,11 +109,18 @@ pub(super) const SERVER_ONLY: [&str; 26] = [
 pub(super) const MINERS_ONLY: [&str; 3] = ["scan", "proto-port", "poll-interval"];
 
 /// Values of one setting and where they stand.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Given {
     pub(super) values: Vec<String>,
     /// For messages: `--listen`, `FLEETD_LISTEN`, or `listen in /etc/fleetd.toml`.
     pub(super) source: String,
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A database's URL may hold a password.
+        f.debug_struct("Given").field("source", &self.source).finish_non_exhaustive()
+    }
 }
 
 pub(super) type Layer = BTreeMap<&'static str, Given>;
@@ -225,4 +233,19 @@ pub(super) fn merge(layers: [Layer; 3]) -> Layer {
 pub(super) fn file_of(layers: [&Layer; 2]) -> Option<PathBuf> {
     let given = layers.into_iter().find_map(|layer| layer.get("config"))?;
     given.values.first().map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_core::testing::Secrets;
+
+    use super::*;
+
+    #[test]
+    fn debug_of_values_shows_where_they_stand_alone() {
+        let url = "postgres://fleet:a-password-to-be-found@db.example/fleet";
+        let secrets = Secrets::of([("the password", "a-password-to-be-found")]);
+        let given = Given { values: vec![url.to_owned()], source: "FLEETD_DATABASE_URL".to_owned() };
+        insta::assert_snapshot!(secrets.unsaid(&given), @r#"Given { source: "FLEETD_DATABASE_URL", .. }"#);
+    }
 }

@@ -22,7 +22,9 @@ use super::http::Front;
 /// scripts and browsers HTTP/1.1: hyper-util's `auto` serves both.
 ///
 /// All limits of the server hold that are about calls, callers and how many connections there are. What a connection
-/// may do below that is yours to bound: TLS, the time that headers take, how many streams HTTP/2 may open.
+/// may do below that is yours to bound: TLS and clients' certificates, the time that headers take, how many streams
+/// HTTP/2 may open. Whoever listens beyond loopback without TLS is not refused here, and must know why. Await
+/// [`Connection::closing`] and close then: a connection that is not closed keeps the place of another.
 ///
 /// The [`Server`](super::Server) must outlive its mounts: once it was stopped, every call is answered `unavailable`, and
 /// once it was dropped, nothing keeps another process from its data directory.

@@ -1,6 +1,7 @@
 //! First-run set-up: the first organization, its manifest, its first operator and, in combined mode, its local agent, all in
 //! one transaction.
 
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use fleet_core::code::{SecretHash, SessionToken};
@@ -37,6 +38,26 @@ impl SetUpToken {
 
     fn end(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// The link that a server which is not set up prints. Whoever has it becomes its first operator.
+pub(super) struct SetUpLink(Zeroizing<String>);
+
+impl SetUpLink {
+    /// The link at an origin, which is empty where only a path can be told.
+    pub(super) fn new(origin: &str, token: &SessionToken) -> Self {
+        Self(Zeroizing::new(format!("{origin}/setup/{}", token.expose())))
+    }
+
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SetUpLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SetUpLink(..)")
     }
 }
 
@@ -141,5 +162,21 @@ fn refused(error: CommitError) -> ServerError {
         CommitError::Stale | CommitError::NameTaken | CommitError::KeyTaken { .. } | _ => {
             ServerError::Contention
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fleet_core::testing::{Secrets, SeededRandom};
+
+    use super::*;
+
+    #[test]
+    fn debug_of_the_link_shows_no_token() {
+        let token = SessionToken::generate(&SeededRandom::new(1)).unwrap();
+        let secrets = Secrets::of([("the token", token.expose())]);
+        let link = SetUpLink::new("http://127.0.0.1:8420", &token);
+        assert!(link.expose().ends_with(token.expose()));
+        insta::assert_snapshot!(secrets.unsaid(&link), @"SetUpLink(..)");
     }
 }

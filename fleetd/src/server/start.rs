@@ -39,7 +39,7 @@ use super::metrics::Metrics;
 use super::mount::Mount;
 use super::passwords::Passwords;
 use super::roots::RootFiles;
-use super::set_up::SetUpToken;
+use super::set_up::{SetUpLink, SetUpToken};
 use super::streams::Streams;
 use super::tls::{Tls, TlsError};
 use super::{App, services};
@@ -184,7 +184,7 @@ impl StartError {
 pub struct Server {
     addresses: Vec<SocketAddr>,
     metrics_address: Option<SocketAddr>,
-    set_up_link: Option<String>,
+    set_up_link: Option<SetUpLink>,
     stop: CancellationToken,
     tasks: JoinSet<bool>,
     app: Arc<App>,
@@ -318,7 +318,7 @@ impl Server {
             let token = server.app.set_up.issue(server.app.random.as_ref())?;
             let scheme = if config.tls.is_some() { "https" } else { "http" };
             let origin = server.addresses.first().map(|at| format!("{scheme}://{}", reachable(*at)));
-            server.set_up_link = Some(format!("{}/setup/{}", origin.unwrap_or_default(), token.expose()));
+            server.set_up_link = Some(SetUpLink::new(&origin.unwrap_or_default(), &token));
         }
         server.spawn_sweep();
         server.tasks.spawn(super::retention::forget(Arc::clone(&server.app), server.stop.clone()));
@@ -348,7 +348,7 @@ impl Server {
     /// path alone.
     #[must_use]
     pub fn set_up_link(&self) -> Option<&str> {
-        self.set_up_link.as_deref()
+        self.set_up_link.as_ref().map(SetUpLink::expose)
     }
 
     /// What it serves, for a listener of yours. [`Config::listen`] may then be empty.
@@ -364,7 +364,8 @@ impl Server {
         }
     }
 
-    /// Stops: agents are told, open calls may end within the configured time. Returns whether all did.
+    /// Stops: agents are told, open calls may end within the configured time. Returns whether all did. What is open on
+    /// a connection that was mounted is not waited for: end those connections first.
     ///
     /// # Cancel safety
     /// Dropped, what was open is cut off, and the database closes by itself. The future is `Send`; it panics

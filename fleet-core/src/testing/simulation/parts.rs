@@ -66,6 +66,10 @@ pub enum Reply {
 /// the server crashes.
 pub trait Service: Debug + Send + Sync {
     /// Answers one call.
+    ///
+    /// # Cancel safety
+    /// Dropped, it is a server that crashed: what the store has committed stays, and nothing else. The future must be
+    /// `Send`. A panic is a crash too.
     fn serve(&self, call: Call) -> BoxFuture<'static, Result<Reply, ServerError>>;
 }
 
