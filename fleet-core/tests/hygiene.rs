@@ -11,7 +11,8 @@ fn manifests(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
         let (path, name) = (entry.path(), entry.file_name());
-        let is_built = path.join("CACHEDIR.TAG").exists();
+        // A target directory that came out of a cache may have lost its tag.
+        let is_built = name == "target" || path.join("CACHEDIR.TAG").exists();
         if entry.file_type().unwrap().is_dir() && !is_built && !name.to_string_lossy().starts_with('.') {
             manifests(&path, found);
         } else if name == "Cargo.toml" {
