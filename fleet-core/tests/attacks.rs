@@ -543,21 +543,6 @@ fn a_manifest_planted_in_the_database_is_not_pinned_by_new_codes() {
 }
 
 #[test]
-fn a_server_with_an_offline_root_makes_no_code() {
-    let e = enrolled(20);
-    let keys = ServerKeys::offline(Arc::new(CommandSecretKey::from_seed(&[78; 32])));
-    let d = ServerDriver::new(
-        e.store.clone(),
-        e.world.clock.clone(),
-        Arc::new(SeededRandom::new(1)),
-        keys,
-        Policy::default(),
-    );
-    let r = block_on(d.create_code(CreateCode::default(), &e.world.server.operator));
-    assert!(r.is_err(), "{r:?}");
-}
-
-#[test]
 fn a_revocation_without_the_root_is_listed_once_the_root_is_there() {
     let e = enrolled(21);
     let id = block_on(e.world.server.agent_of(&e.code)).unwrap();
@@ -583,7 +568,6 @@ fn no_policy_lets_a_challenge_live_longer_than_the_protocol_does() {
     let p = {
         let mut p = Policy::default();
         p.challenge_ttl = Duration::from_secs(3600);
-        p.session_overlap = Duration::from_secs(86_400);
         p
     };
     let r = SeededRandom::new(22);
@@ -605,6 +589,38 @@ fn no_policy_lets_a_challenge_live_longer_than_the_protocol_does() {
         "Policy lets a challenge live {:?}",
         resp.expires_at.since(resp.server_time)
     );
+}
+
+#[test]
+fn no_policy_lets_a_session_live_longer_than_the_protocol_does() {
+    let e = enrolled(24);
+    let p = {
+        let mut p = Policy::default();
+        p.session_ttl = Duration::from_secs(48 * 3600);
+        p.session_overlap = Duration::from_secs(86_400);
+        p
+    };
+    let r = SeededRandom::new(24);
+    let keys = ServerKeys::managed(
+        Arc::new(RootSecretKey::generate(&r).unwrap()),
+        Arc::new(CommandSecretKey::generate(&r).unwrap()),
+    );
+    let (clock, random) = (e.world.clock.clone(), Arc::new(SeededRandom::new(1)));
+    let d = ServerDriver::new(e.store.clone(), clock.clone(), random, keys, p);
+    let state = block_on(e.agent.store.load()).unwrap().unwrap().record;
+    let keyring = block_on(e.agent.keys.open()).unwrap().unwrap();
+    let (before, api_key) = (state.session.clone().unwrap().token.hash(), state.api_key.clone().unwrap());
+    let expect = ha::begin(state, api_key, clock.monotonic(), &SeededRandom::new(5)).unwrap();
+    let resp = block_on(d.begin(expect.request())).unwrap();
+    let needs = expect.challenge(resp, clock.monotonic()).unwrap().saved().verify().unwrap();
+    let sig = block_on(keyring.identity.sign(needs.to_sign().as_bytes())).unwrap();
+    let ex = needs.signed(sig, clock.monotonic()).unwrap();
+    let r = block_on(d.complete(ex.request().clone())).unwrap();
+    assert_eq!(r.expires_at.since(clock.now()), Duration::from_secs(24 * 3600));
+    e.world.advance(Duration::from_secs(59));
+    assert!(block_on(d.authenticate(&before)).is_ok());
+    e.world.advance(Duration::from_secs(1));
+    assert!(block_on(d.authenticate(&before)).is_err(), "beside its successor it lives for 60 s");
 }
 
 #[test]
