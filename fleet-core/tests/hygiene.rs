@@ -74,3 +74,17 @@ fn hashes_of_secrets_and_fingerprints_are_compared_in_constant_time() {
         assert!(compares.contains(".ct_eq("), "{name} is compared by {compares}");
     }
 }
+
+/// Where a challenge is taken. A store that looks it up by an index need not: see `ChallengeRecord`.
+#[test]
+fn challenges_are_compared_in_constant_time_where_they_are_taken() {
+    for (file, function) in
+        [("handshake/server.rs", "pub fn taken("), ("store/memory.rs", "fn take_challenge(")]
+    {
+        let source =
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap();
+        let (_, body) = source.split_once(function).unwrap();
+        let (body, _) = body.split_once("\n    }").unwrap();
+        assert!(body.contains(".challenge.ct_eq(") && !body.contains("=="), "{file}: {body}");
+    }
+}
