@@ -11,6 +11,7 @@ use fleet_core::handshake::server::AuthError;
 use fleet_core::handshake::{BeginRequest, BeginResponse, CompleteRequest};
 use fleet_core::keys::{AgentKeyring, CommandSecretKey, RootSecretKey, Signature};
 use fleet_core::manifest::{OrgManifest, RevokedKeyId, SuccessionError};
+use fleet_core::name::Name;
 use fleet_core::refusal::{Code, Refusal, UNAUTHENTICATED};
 use fleet_core::store::{AgentKeyStore as _, AgentState, AgentStore as _};
 use fleet_core::testing::{AgentPeer, SeededRandom, World, block_on};
@@ -210,6 +211,12 @@ fn the_agent_refuses_another_certificate() {
     let theirs = block_on(e.world.server.driver.begin(expect.request())).unwrap();
     let swapped = e.judge(|r| r.certificate = theirs.certificate);
     assert_eq!(swapped, Err(HandshakeError::OtherCertificate));
+    // Of this very agent and signed by the root, but under a name that it does not have.
+    let renamed = e.judge(|r| {
+        r.certificate.0.name = Name::new("site-3").unwrap();
+        r.certificate.1 = root(7).sign(r.certificate.0.transcript().as_bytes());
+    });
+    assert_eq!(renamed, Err(HandshakeError::OtherCertificate));
 }
 
 /// The server's root key, which the world derives from its seed.
@@ -279,6 +286,19 @@ fn a_reply_older_than_30_seconds_is_dropped() {
     e.world.advance(Duration::from_millis(30_001));
     let stale = e.receive(expect, response).map(|_| ());
     assert_eq!(stale, Err(HandshakeError::Stale { took: Duration::from_millis(30_001) }));
+    // Of Complete's reply it is counted from when Complete was sent.
+    for (late, taken) in [(30_000, true), (30_001, false)] {
+        let (expect, response) = e.challenge();
+        e.world.advance(Duration::from_secs(20));
+        let needs = e.receive(expect, response).unwrap().saved().verify().unwrap();
+        let signature = block_on(e.keyring().identity.sign(needs.to_sign().as_bytes())).unwrap();
+        let expect = needs.signed(signature, e.world.clock.monotonic()).unwrap();
+        let session = block_on(e.world.server.driver.complete(expect.request().clone())).unwrap();
+        e.world.advance(Duration::from_millis(late));
+        let outcome = expect.session(session, e.world.clock.monotonic()).map(|_| ());
+        let stale = Err(HandshakeError::Stale { took: Duration::from_millis(late) });
+        assert_eq!(outcome, if taken { Ok(()) } else { stale });
+    }
 }
 
 #[test]
