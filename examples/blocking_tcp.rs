@@ -61,8 +61,9 @@ impl Server {
                 let complete = Complete::new(parse::<v1::CompleteAuthHandshakeRequest, _>(bytes)?);
                 let taken = block_on(self.0.take_challenge(complete.challenge()))?;
                 let needs = complete.taken(taken, now)?;
-                let step = needs.resolve(self.load(needs.query())?, now, &policy, &OsRandom)?;
-                v1::CompleteAuthHandshakeResponse::from(&self.commit(step)?).encode_to_vec()
+                let found = self.load(needs.query())?;
+                let step = needs.resolve(found, now, &policy, &OsRandom)?;
+                v1::CompleteAuthHandshakeResponse::from(&self.commit(step.into())?).encode_to_vec()
             }
         })
     }

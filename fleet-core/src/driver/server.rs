@@ -457,14 +457,17 @@ impl ServerDriver {
         let complete = Complete::new(request);
         let record = self.store.take_challenge(complete.challenge()).await?;
         self.probe.reached(Point::ServerChallengeTaken);
-        let needs = complete.taken(record, self.clock.now())?;
+        let mut needs = complete.taken(record, self.clock.now())?;
         for _ in 0..ATTEMPTS {
             let found = self.load(needs.query()).await?;
             let step = needs.resolve(found, self.clock.now(), &self.policy, self.random.as_ref())?;
             self.probe.reached(Point::ServerSessionDecided);
-            if let Attempt::Done(response) = self.commit(step).await? {
-                self.probe.reached(Point::ServerSessionCommitted);
-                return Ok(response);
+            match self.write(step.change()).await? {
+                Attempt::Done(()) => {
+                    self.probe.reached(Point::ServerSessionCommitted);
+                    return Ok(step.committed());
+                }
+                Attempt::Stale => needs = step.stale(),
             }
         }
         Err(ServerError::Contention)
@@ -534,8 +537,15 @@ impl ServerDriver {
     }
 
     async fn commit<T>(&self, step: NeedsCommit<T>) -> Result<Attempt<T>, ServerError> {
-        match self.store.commit(step.change().clone()).await {
-            Ok(()) => Ok(Attempt::Done(step.committed())),
+        Ok(match self.write(step.change()).await? {
+            Attempt::Done(()) => Attempt::Done(step.committed()),
+            Attempt::Stale => Attempt::Stale,
+        })
+    }
+
+    async fn write(&self, change: &Changeset) -> Result<Attempt<()>, ServerError> {
+        match self.store.commit(change.clone()).await {
+            Ok(()) => Ok(Attempt::Done(())),
             // A random id that is taken is drawn again; names and keys were checked when the
             // agent was made, and nothing else changes them.
             Err(CommitError::Stale | CommitError::NameTaken | CommitError::KeyTaken { .. }) => {

@@ -277,17 +277,18 @@ impl NeedsAgent {
     /// Checks that status, identity key and api_key are still those of Begin, and makes the
     /// session. The newest of the earlier sessions lives on for a while; older ones end.
     ///
-    /// May be called again with a newer snapshot if the commit is stale.
+    /// A challenge makes one session, so this is used up. If the commit is stale,
+    /// [`NeedsSessionCommit::stale`] gives it back for a newer snapshot.
     ///
     /// # Errors
     /// [`AuthError`]; nothing is to be written then.
     pub fn resolve(
-        &self,
+        self,
         found: Option<Snapshot>,
         now: UnixMillis,
         policy: &Policy,
         random: &dyn SecureRandom,
-    ) -> Result<NeedsCommit<CompleteResponse>, AuthError> {
+    ) -> Result<NeedsSessionCommit, AuthError> {
         let SignatureVerified { .. } = self.signature;
         let ChallengeConsumed(challenge) = &self.consumed;
         // The api_key is the one of Begin: it is what the snapshot was looked up by.
@@ -342,7 +343,47 @@ impl NeedsAgent {
             activity: vec![activity],
             ..Changeset::default()
         };
-        Ok(NeedsCommit::new(change, response))
+        Ok(NeedsSessionCommit { step: NeedsCommit::new(change, response), again: self })
+    }
+}
+
+/// A session that waits for storage: commit [`Self::change`], then call one of the others, by what the store said.
+///
+/// Each of them uses it up, so that what was made of one challenge is one session: its token comes out, or the way back
+/// to a newer snapshot does, never both.
+#[derive(Debug)]
+#[must_use = "the result exists only after the change is committed"]
+pub struct NeedsSessionCommit {
+    step: NeedsCommit<CompleteResponse>,
+    again: NeedsAgent,
+}
+
+impl NeedsSessionCommit {
+    /// The change to commit.
+    #[must_use]
+    pub fn change(&self) -> &Changeset {
+        self.step.change()
+    }
+
+    /// The answer, now that the change is durable.
+    #[must_use]
+    pub fn committed(self) -> CompleteResponse {
+        self.step.committed()
+    }
+
+    /// The way back, now that the store refused the change as stale: nothing was written, and the token is dropped.
+    ///
+    /// Not for a commit that failed otherwise: the session may be stored then, and the challenge has made its one.
+    #[must_use]
+    pub fn stale(self) -> NeedsAgent {
+        self.again
+    }
+}
+
+/// Gives up the way back: a stale commit then ends the handshake, and the agent begins anew.
+impl From<NeedsSessionCommit> for NeedsCommit<CompleteResponse> {
+    fn from(needs: NeedsSessionCommit) -> Self {
+        needs.step
     }
 }
 

@@ -1,7 +1,7 @@
-//! A state of a handshake at the server is gone once it has gone on; but for the one that a stale commit goes back to.
+//! A state of a handshake at the server is gone once it has gone on.
 #![allow(unexpected_cfgs)]
 
-use fleet_core::handshake::server::{Begin, Complete, NeedsAgent, NeedsServerSignature};
+use fleet_core::handshake::server::{Begin, Complete, NeedsAgent, NeedsServerSignature, NeedsSessionCommit};
 use fleet_core::keys::Signature;
 use fleet_core::policy::Policy;
 use fleet_core::random::SecureRandom;
@@ -28,10 +28,25 @@ fn taken(complete: Complete, record: &ChallengeRecord, now: UnixMillis) {
     let _ = complete.taken(Some(record.clone()), now);
 }
 
-/// The challenge is consumed already, so this one may look at a newer snapshot.
-fn resolved(needs: &NeedsAgent, found: &Snapshot, now: UnixMillis, random: &dyn SecureRandom) {
+/// One challenge makes one session: not two, of two snapshots.
+fn resolved(needs: NeedsAgent, found: &Snapshot, now: UnixMillis, random: &dyn SecureRandom) {
     let _ = needs.resolve(Some(found.clone()), now, &Policy::default(), random);
+    #[cfg(trybuild)]
     let _ = needs.resolve(Some(found.clone()), now, &Policy::default(), random);
+}
+
+/// Who takes the token has no way back to another,
+fn answered_and_stale(needs: NeedsSessionCommit) {
+    let _ = needs.committed();
+    #[cfg(trybuild)]
+    let _ = needs.stale();
+}
+
+/// and who goes back has no token.
+fn stale_and_answered(needs: NeedsSessionCommit) {
+    let _ = needs.stale();
+    #[cfg(trybuild)]
+    let _ = needs.committed();
 }
 
 fn main() {}

@@ -6,11 +6,13 @@ use fleet_core::commit::{NeedsCommit, NeedsSave};
 use fleet_core::enrollment::agent::NeedsProofs;
 use fleet_core::enrollment::server::RegisterOutcome;
 use fleet_core::enrollment::{NewCode, RegisterResponse};
-use fleet_core::handshake::BeginResponse;
 use fleet_core::handshake::agent::{ExpectVerification, Online};
+use fleet_core::handshake::server::NeedsSessionCommit;
+use fleet_core::handshake::{BeginResponse, CompleteResponse};
 
 fn send_registered(_: RegisterResponse) {}
 fn send_begun(_: BeginResponse) {}
+fn send_completed(_: CompleteResponse) {}
 fn show_code(_: &EnrollmentCode) {}
 fn show_api_key(_: &ApiKey) {}
 
@@ -28,6 +30,12 @@ fn begun(step: NeedsCommit<BeginResponse>) {
     #[cfg(trybuild)]
     send_begun(step.result.clone());
     send_begun(step.committed());
+}
+
+fn completed(step: NeedsSessionCommit) {
+    #[cfg(trybuild)]
+    send_completed(step.step.result);
+    send_completed(step.committed());
 }
 
 fn code_made(step: NeedsCommit<NewCode>) {

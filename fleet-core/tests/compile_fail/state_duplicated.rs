@@ -43,6 +43,7 @@ fn states_of_a_handshake(
     signed: &server::NeedsServerSignature,
     complete: &server::Complete,
     agent: &server::NeedsAgent,
+    decided: &server::NeedsSessionCommit,
 ) {
     let _: online::ExpectChallenge = challenge.clone();
     let _: online::ExpectVerification = verification.clone();
@@ -52,6 +53,7 @@ fn states_of_a_handshake(
     let _: server::NeedsServerSignature = signed.clone();
     let _: server::Complete = complete.clone();
     let _: server::NeedsAgent = agent.clone();
+    let _: server::NeedsSessionCommit = decided.clone();
 }
 
 #[cfg(trybuild)]
