@@ -12,14 +12,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleet_agent::miner::credentials::{CredentialFile, CredentialKey, Credentials};
 use fleet_agent::state::{Access, StateDir};
+use fleet_core::certificate::{AgentCertificate, SignedCertificate};
 use fleet_core::code::EnrollmentCode;
 use fleet_core::driver::{AgentDriver, EnrollmentProgress};
 use fleet_core::endpoint::Endpoint;
 use fleet_core::enrollment::{RegisterRequest, RegisterResponse};
 use fleet_core::future::BoxFuture;
 use fleet_core::handshake::{BeginRequest, BeginResponse, CompleteRequest, CompleteResponse};
-use fleet_core::keys::{OperatorSecretKey, RecoverySecretKey, RootSecretKey};
-use fleet_core::manifest::RevokedKeyId;
+use fleet_core::id::{AgentId, OrgId};
+use fleet_core::keys::{
+    AgentPublicKeys, CommandSecretKey, OperatorSecretKey, RecoverySecretKey, RootSecretKey,
+};
+use fleet_core::manifest::{OrgManifest, RevokedKeyId, SignedManifest};
 use fleet_core::name::Name;
 use fleet_core::random::SecureRandom as _;
 use fleet_core::telemetry::{BoardSample, Discovery, Event, EventKind, MinerStatus, Sample};
@@ -28,14 +32,19 @@ use fleet_core::time::UnixMillis;
 use fleet_core::transport::{Transport, TransportError};
 use fleet_proto::agentgateway::v1;
 use fleet_proto::convert::{encode_events, encode_samples, timestamp};
+use fleet_proto::{agentadmin::v1 as admin, fleet::v1 as fleet};
 use prost::Message;
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, OneofDescriptor, ReflectMessage as _,
+    Value,
+};
 
 type Seeds = Vec<(String, Vec<u8>)>;
 
 fn main() {
     let (strings, messages) = enrollment();
     write("code", [strings, broken_strings()].concat());
-    write("proto_messages", [messages, other_messages()].concat());
+    write("proto_messages", [messages, other_messages(), filled_messages()].concat());
     write("payloads", payloads());
     write("server", server_scripts());
     write("agent", agent_scripts());
@@ -246,6 +255,142 @@ fn other_messages() -> Seeds {
         tagged("control-without-kind", 13, &[]),
         tagged("no-such-message", 255, &[]),
     ]
+}
+
+/// One of each message that the list has had since operators' were added, with every field set.
+fn filled_messages() -> Seeds {
+    let names = fleet_fuzz::message_names();
+    let filled = |name: &str| {
+        let message = fleet_proto::DESCRIPTORS.get_message_by_name(name).unwrap();
+        filled(message).encode_to_vec()
+    };
+    let tag = |name: &str| u8::try_from(names.iter().position(|listed| listed == name).unwrap()).unwrap();
+    let mut seeds: Seeds = names
+        .iter()
+        .skip(14)
+        .map(|name| tagged(&format!("valid-{name}"), tag(name), &filled(name)))
+        .collect();
+    let mut late = timestamp(UnixMillis::new(1_764_000_000_123).unwrap());
+    late.nanos += 1;
+    let spread = fleet::Spread { average: f64::NAN, min: -0.0, max: f64::INFINITY };
+    // Of the last, a reader of JSON that is quick makes its neighbor.
+    let exact = fleet::Spread { average: 0.1, min: f64::MIN_POSITIVE, max: 102_000_000_000_003.25 };
+    let agent = admin::Agent { created_at: Some(late), ..Default::default() };
+    let confirm = admin::ConfirmAgentRequest {
+        agent_id: 1,
+        pending_enrollment_id: 1,
+        fingerprint: "QGGE8-9TNQY-6HKEZ-0ZZ86-PSP5U".to_owned(),
+        agent_certificate: None,
+    };
+    let unknown = admin::Agent { kind: 77, ..Default::default() };
+    seeds.extend([
+        tagged("valid-numbers-that-are-none", tag("fleet.v1.Spread"), &spread.encode_to_vec()),
+        tagged("valid-numbers-to-the-last-bit", tag("fleet.v1.Spread"), &exact.encode_to_vec()),
+        tagged("valid-agent-of-an-unknown-kind", tag("agentadmin.v1.Agent"), &unknown.encode_to_vec()),
+        tagged("agent-with-a-fraction", tag("agentadmin.v1.Agent"), &agent.encode_to_vec()),
+        tagged(
+            "confirm-without-a-fingerprint",
+            tag("agentadmin.v1.ConfirmAgentRequest"),
+            &confirm.encode_to_vec(),
+        ),
+        tagged("sample-without-fields", tag("fleet.v1.Sample"), &[]),
+    ]);
+    seeds
+}
+
+/// A message in which every field has a value that its rules take.
+fn filled(message: MessageDescriptor) -> DynamicMessage {
+    let mut filled = DynamicMessage::new(message.clone());
+    match message.full_name() {
+        // These two hold keys in their order, and are what an organization's root signs.
+        "fleet.v1.OrgManifest" | "fleet.v1.AgentCertificate" => {
+            let (manifest, certificate) = organization();
+            let whole = if message.name() == "OrgManifest" {
+                manifest.transcode_to_dynamic()
+            } else {
+                certificate.transcode_to_dynamic()
+            };
+            return whole;
+        }
+        "google.protobuf.Timestamp" | "google.protobuf.Duration" => {
+            let seconds = if message.name() == "Timestamp" { 1_764_000_000 } else { 3600 };
+            filled.set_field_by_name("seconds", Value::I64(seconds));
+            filled.set_field_by_name("nanos", Value::I32(123_000_000));
+            return filled;
+        }
+        _ => {}
+    }
+    for field in message.fields() {
+        let is_first = |oneof: OneofDescriptor| oneof.fields().next().as_ref() == Some(&field);
+        if !field.containing_oneof().is_none_or(is_first) {
+            continue;
+        }
+        let one = value(&field);
+        let all = if field.is_map() {
+            let kind = field.kind();
+            let held = kind.as_message().unwrap().map_entry_value_field();
+            Value::Map([(MapKey::String("fleet".to_owned()), value(&held))].into())
+        } else if field.is_list() {
+            Value::List(vec![one.clone(), one])
+        } else {
+            one
+        };
+        filled.set_field(&field, all);
+    }
+    filled
+}
+
+fn value(field: &FieldDescriptor) -> Value {
+    let text = |text: &str| Value::String(text.to_owned());
+    match (field.kind(), field.name()) {
+        (Kind::String, "endpoint") => text("mac:02005e10c0de"),
+        (Kind::String, "fingerprint" | "identity_fingerprint") => text("QGGE8-9TNQY-6HKEZ-0ZZ86-PSP5R"),
+        (Kind::String, "digits") => text("0badc0de"),
+        (Kind::String, _) => text("Reykjavík 2, hall B, rack 7"),
+        (Kind::Bytes, "mac") => Value::Bytes(Bytes::from_static(&[2, 0, 0x5e, 0x10, 0xc0, 0xde])),
+        (Kind::Bytes, "signature") => Value::Bytes(Bytes::from_static(&[7; 64])),
+        (Kind::Bytes, _) => Value::Bytes(Bytes::from_static(&[7; 32])),
+        (Kind::Bool, _) => Value::Bool(true),
+        (Kind::Double, _) => Value::F64(1.02e14),
+        (Kind::Uint32, _) => Value::U32(7),
+        (Kind::Int32, _) => Value::I32(7),
+        (Kind::Int64, _) => Value::I64(1_764_000_000_123),
+        (Kind::Enum(_), _) => Value::EnumNumber(1),
+        (Kind::Message(message), _) => Value::Message(filled(message)),
+        (kind, name) => panic!("{name} is of a kind that no message had: {kind:?}"),
+    }
+}
+
+/// The manifest and a certificate of an organization with a kit, an operator and a revoked agent.
+fn organization() -> (fleet::OrgManifest, fleet::AgentCertificate) {
+    let root = RootSecretKey::from_seed(&[1; 32]);
+    let [identity, miner_signing] = [5, 6].map(|n| OperatorSecretKey::from_seed(&[n; 32]).public());
+    let sealing = RecoverySecretKey::from_scalar(&[7; 32]).public();
+    let keys =
+        AgentPublicKeys::parse(identity.as_bytes(), miner_signing.as_bytes(), sealing.as_bytes()).unwrap();
+    let manifest = OrgManifest {
+        org_id: OrgId::new(1).unwrap(),
+        org_name: Name::new("Acme").unwrap(),
+        epoch: 1_764_000_000_123,
+        root: root.public(),
+        command: CommandSecretKey::from_seed(&[2; 32]).public(),
+        recovery: Some(RecoverySecretKey::from_scalar(&[3; 32]).public()),
+        operators: vec![OperatorSecretKey::from_seed(&[4; 32]).public()],
+        revoked: vec![RevokedKeyId::of(keys.identity())],
+    };
+    let signature = root.sign(manifest.transcript().as_bytes());
+    let manifest = SignedManifest::verify(manifest, signature).unwrap();
+    let certificate = AgentCertificate {
+        org_id: OrgId::new(1).unwrap(),
+        agent_id: AgentId::new(7).unwrap(),
+        name: Name::new("Reykjavík 2").unwrap(),
+        keys,
+        key_epoch: 1,
+        issued_at: UnixMillis::new(1_764_000_000_123).unwrap(),
+    };
+    let signature = root.sign(certificate.transcript().as_bytes());
+    let certificate = SignedCertificate::verify(certificate, signature, &root.public()).unwrap();
+    ((&manifest).into(), (&certificate).into())
 }
 
 fn sample() -> Sample {

@@ -28,10 +28,16 @@ pub fn code(data: &[u8]) {
     code::run(data);
 }
 
-/// Messages of agentgateway.v1: the first byte picks one, the rest is the message. What the rules and conversions
+/// Every message of the .proto files: the first byte picks one, the rest is the message. What the rules and conversions
 /// take is the same after a way through the domain, through protobuf and through JSON.
 pub fn proto_messages(data: &[u8]) {
     proto_messages::run(data);
+}
+
+/// The full name of each message, in the place that picks it.
+#[must_use]
+pub fn message_names() -> Vec<String> {
+    proto_messages::names()
 }
 
 /// Payloads of uploads: samples if the first byte is 0, events if it is 1. What is taken is the same after

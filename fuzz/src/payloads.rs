@@ -12,7 +12,7 @@ pub(crate) fn run(data: &[u8]) -> Outcome {
     }
 }
 
-fn samples(payload: &[u8]) -> Outcome {
+pub(crate) fn samples(payload: &[u8]) -> Outcome {
     let Ok(samples) = decode_samples(payload) else { return Outcome::Refused };
     assert!((1..=1000).contains(&samples.len()));
     let encoded = encode_samples(&samples);
@@ -22,7 +22,7 @@ fn samples(payload: &[u8]) -> Outcome {
     Outcome::Taken
 }
 
-fn events(payload: &[u8]) -> Outcome {
+pub(crate) fn events(payload: &[u8]) -> Outcome {
     let Ok(events) = decode_events(payload) else { return Outcome::Refused };
     assert!((1..=1000).contains(&events.len()));
     let encoded = encode_events(&events);
