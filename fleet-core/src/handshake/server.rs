@@ -64,12 +64,9 @@ pub enum AuthError {
     /// There is no such session, or it ended.
     #[error("no such session")]
     Session,
-    /// The server's command key is not the manifest's.
+    /// The server's command key is not the manifest's, or its signer signs something else.
     #[error("the server's command key is not the manifest's")]
     CommandKey,
-    /// The server's own signer failed.
-    #[error("the server's signer failed")]
-    Signer,
     /// The store's records contradict each other.
     #[error("the agent's records are inconsistent")]
     Inconsistent,
@@ -92,9 +89,7 @@ impl From<AuthError> for Refusal {
             AuthError::TooSoon { retry_after } | AuthError::Busy { retry_after } => {
                 Self::exhausted(error, retry_after)
             }
-            AuthError::CommandKey | AuthError::Signer | AuthError::Inconsistent => {
-                Self::new(Code::Internal, "internal error")
-            }
+            AuthError::CommandKey | AuthError::Inconsistent => Self::new(Code::Internal, "internal error"),
             AuthError::Random(_) => Self::unavailable(),
         }
     }
