@@ -1,7 +1,8 @@
 //! What holds after everything that happens, whatever happens. One function each.
 //!
 //! Each is given a [`Moment`]: an event, the store before and after it, and the model, which has taken note of it. The
-//! last, [`AN_HONEST_AGENT_GETS_ONLINE`], is about the end of a run and is judged by [`super::run`].
+//! last, [`an_honest_agent_gets_online_once_the_faults_stop`], is about the end of a run, and is given how each agent
+//! gets on then.
 
 use core::fmt;
 use std::collections::BTreeMap;
@@ -10,12 +11,14 @@ use std::sync::Arc;
 use super::event::{Event, Outcome, What};
 use super::model::{Enrollment, Model};
 use super::{AgentDump, Call, Reply, Secrets, StoreDump};
+use crate::code::SecretHash;
 use crate::driver::{AgentError, ServerError};
 use crate::enrollment::agent::EnrollError;
 use crate::enrollment::server::{ConfirmError, RegisterError};
 use crate::id::OrgId;
 use crate::keys::RootPublicKey;
 use crate::store::{ActivityKind, AgentStatus, EnrollmentState};
+use crate::time::UnixMillis;
 
 /// Something happened: the event, what led to it, and what should be true now.
 #[derive(Debug, Clone, Copy)]
@@ -68,9 +71,8 @@ invariants! {
     an_agent_keeps_to_the_organization_of_its_code,
 }
 
-/// The name of the invariant that is judged at the end: once the faults stop, an honest agent with a good code gets
-/// online, and stays who it is.
-pub const AN_HONEST_AGENT_GETS_ONLINE: &str = "an_honest_agent_gets_online_once_the_faults_stop";
+/// The name of the invariant that is judged at the end.
+pub const AN_HONEST_AGENT_GETS_ONLINE: &str = stringify!(an_honest_agent_gets_online_once_the_faults_stop);
 
 fn require(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(otherwise()) }
@@ -425,6 +427,54 @@ pub fn an_agent_keeps_to_the_organization_of_its_code(moment: &Moment<'_>) -> Ve
         && before.joined <= after.joined
         && before.counters.max(after.counters) == after.counters;
     require(keeps, || format!("agent {agent} lost part of what it kept"))
+}
+
+/// How an agent gets on after the faults have stopped.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Which agent.
+    pub agent: usize,
+    /// Whether what it had when they stopped must get it online ([`Recovery::has_a_good_code`]).
+    pub has_a_good_code: bool,
+    /// How many new codes it has asked its operator for since.
+    pub new_codes: usize,
+    /// How many steps it may still take.
+    pub steps_left: usize,
+    /// Whether it has a session that its server takes.
+    pub is_online: bool,
+}
+
+impl Recovery {
+    /// Whether an agent has a code that must get it online: `kept` is what it keeps, `given` the code that it was given
+    /// last, `has_pasted` whether its operator holds the api_key of the enrollment that it keeps.
+    #[must_use]
+    pub fn has_a_good_code(
+        model: &Model,
+        now: UnixMillis,
+        kept: Option<&AgentDump>,
+        given: Option<SecretHash>,
+        has_pasted: bool,
+    ) -> bool {
+        match kept {
+            // Who has an api_key asks for no code any more.
+            Some(kept) if kept.api_key.is_some() || given == Some(kept.code) => {
+                model.must_get_online(kept, now, has_pasted)
+            }
+            // Nothing of it was kept with the code that it was given last.
+            Some(_) | None => given.is_some_and(|code| model.is_unused(code, now)),
+        }
+    }
+}
+
+/// Once the faults stop, an honest agent with a good code gets online with it, as who it is, and any other with one new
+/// code.
+pub fn an_honest_agent_gets_online_once_the_faults_stop(recovery: &Recovery) -> Verdict {
+    let Recovery { agent, has_a_good_code, new_codes, steps_left, is_online } = *recovery;
+    require(new_codes <= usize::from(!has_a_good_code), || {
+        format!("agent {agent} was turned away with a good code")
+    })?;
+    require(is_online || steps_left > 0, || format!("agent {agent} does not get online"))
 }
 
 /// An invariant does not hold.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use super::event::{Event, What};
 use super::honest::Wish;
-use super::invariants::{ALL, AN_HONEST_AGENT_GETS_ONLINE, Moment, Violation};
+use super::invariants::{
+    ALL, AN_HONEST_AGENT_GETS_ONLINE, Moment, Recovery, Violation,
+    an_honest_agent_gets_online_once_the_faults_stop,
+};
 use super::model::Model;
 use super::{AgentDump, Parts, Schedule, Sight, Simulation, StoreDump, Write};
 use crate::driver::Point;
@@ -152,42 +155,39 @@ impl<'a> Runner<'a> {
         Box::new(Violation { invariant, found, trace: core::mem::take(&mut self.trace) })
     }
 
-    /// The last invariant. An agent whose code is good gets online as who it is; any other begins anew, once.
+    /// Lets an agent take its steps until it is online, and judges the last invariant before each.
     fn bring_online(&mut self, agent: usize) -> Result<(), Box<Violation>> {
-        let stuck = |found: &str| format!("agent {agent} {found}");
-        let mut must_stay = self.must_stay(agent);
-        for _ in 0..STEPS {
-            if self.simulation.is_online(agent) {
-                return Ok(());
+        let mut recovery = Recovery {
+            agent,
+            has_a_good_code: self.has_a_good_code(agent),
+            new_codes: 0,
+            steps_left: STEPS,
+            is_online: false,
+        };
+        loop {
+            recovery.is_online = self.simulation.is_online(agent);
+            let wish = (!recovery.is_online).then(|| self.simulation.wish(agent));
+            recovery.new_codes += usize::from(wish == Some(Wish::NewCode));
+            if let Err(found) = an_honest_agent_gets_online_once_the_faults_stop(&recovery) {
+                return Err(self.violation(AN_HONEST_AGENT_GETS_ONLINE, found));
             }
-            let wish = self.simulation.wish(agent);
-            if wish == Wish::NewCode {
-                if must_stay {
-                    let found = stuck("was turned away with a good code");
-                    return Err(self.violation(AN_HONEST_AGENT_GETS_ONLINE, found));
-                }
-                must_stay = true;
-            }
+            let Some(wish) = wish else { return Ok(()) };
             self.trace.push(format!("# agent {agent}: {wish:?}"));
             self.simulation.fulfil(agent, wish, None);
             self.judge()?;
+            recovery.steps_left -= 1;
         }
-        let found = stuck("does not get online");
-        Err(self.violation(AN_HONEST_AGENT_GETS_ONLINE, found))
     }
 
-    fn must_stay(&self, agent: usize) -> bool {
-        let (now, it) = (self.simulation.now(), &self.simulation.agents[agent]);
-        match it.state() {
-            // Who has an api_key asks for no code any more.
-            Some(state) if state.api_key.is_some() || it.code == Some(state.code) => {
-                let code = self.simulation.codes.iter().find(|code| code.hash() == Some(state.code));
-                let pasted =
-                    code.is_some_and(|code| self.simulation.pasted.contains_key(&code.new.enrollment_id));
-                self.model.must_get_online(&AgentDump::from(&state), now, pasted)
-            }
-            // Nothing of it was kept with the code that it was given last.
-            Some(_) | None => it.code.is_some_and(|code| self.model.is_unused(code, now)),
-        }
+    fn has_a_good_code(&self, agent: usize) -> bool {
+        let it = &self.simulation.agents[agent];
+        let kept = it.state().map(|state| AgentDump::from(&state));
+        let code = kept
+            .as_ref()
+            .and_then(|kept| self.simulation.codes.iter().find(|code| code.hash() == Some(kept.code)));
+        let has_pasted =
+            code.is_some_and(|code| self.simulation.pasted.contains_key(&code.new.enrollment_id));
+        let now = self.simulation.now();
+        Recovery::has_a_good_code(&self.model, now, kept.as_ref(), it.code, has_pasted)
     }
 }
