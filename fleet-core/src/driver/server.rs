@@ -136,7 +136,8 @@ pub struct Founding {
     pub org_id: OrgId,
     /// Its name.
     pub name: Name,
-    /// The recovery key of its kit, if it has one.
+    /// The recovery key of its kit, if it has one. It is compared with the organization's other keys alone: a store has
+    /// no query by key, so that no agent of another organization has it is for the maker of the kit to see.
     pub recovery: Option<RecoveryPublicKey>,
     /// Who makes it.
     pub actor: Actor,
