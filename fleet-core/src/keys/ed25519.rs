@@ -333,6 +333,17 @@ mod tests {
         assert!(key.public().verify(&transcript, &Signature::from_bytes(bytes)).is_err());
     }
 
+    /// Whoever verifies compares R with a point that it compresses itself, so that no signature tells whether the right
+    /// half is asked to be canonical.
+    #[test]
+    fn r_is_the_first_half_of_a_signature() {
+        let mut bytes = [0; 64];
+        for (number, byte) in (0..).zip(&mut bytes) {
+            *byte = number;
+        }
+        assert_eq!(Signature::from_bytes(bytes).r(), bytes[..32]);
+    }
+
     /// A signature of any bytes, as a message from outside would bring it.
     fn verifies(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
         let Ok(key) = IdentityPublicKey::parse(key) else { return false };

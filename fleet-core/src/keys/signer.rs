@@ -124,3 +124,63 @@ impl From<AgentSecretKeys> for AgentKeyring {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::SecretHash;
+    use crate::enrollment::api_key_info;
+    use crate::id::AgentId;
+    use crate::random::{RandomError, SecureRandom};
+
+    #[derive(Debug)]
+    struct Fixed;
+    impl SecureRandom for Fixed {
+        fn fill(&self, out: &mut [u8]) -> Result<(), RandomError> {
+            out.fill(8);
+            Ok(())
+        }
+    }
+
+    fn keys(seed: u8) -> AgentSecretKeys {
+        AgentSecretKeys {
+            identity: IdentitySecretKey::from_seed(&[seed; 32]),
+            miner_signing: MinerSigningSecretKey::from_seed(&[seed.saturating_add(1); 32]),
+            sealing: SealingSecretKey::from_scalar(&[seed.saturating_add(2); 32]),
+        }
+    }
+
+    #[test]
+    fn a_keyring_holds_its_own_three_keys_and_no_others() {
+        let (own, other) = (keys(1).public().unwrap(), keys(11).public().unwrap());
+        let keyring = AgentKeyring::from(keys(1));
+        assert_eq!(keyring.public(), Ok(own));
+        assert!(keyring.holds(&own) && !keyring.holds(&other));
+        // Any one that is another's.
+        for (identity, miner_signing, sealing) in [
+            (other.identity(), own.miner_signing(), own.sealing()),
+            (own.identity(), other.miner_signing(), own.sealing()),
+            (own.identity(), own.miner_signing(), other.sealing()),
+        ] {
+            let mixed = AgentPublicKeys::new(*identity, *miner_signing, *sealing).unwrap();
+            assert!(!keyring.holds(&mixed), "{mixed:?}");
+        }
+    }
+
+    #[test]
+    fn a_keyring_opens_what_is_sealed_to_it() {
+        let (keyring, own) = (AgentKeyring::from(keys(1)), keys(1).public().unwrap());
+        let info = api_key_info(AgentId::new(1).unwrap(), SecretHash::of("x"), own.sealing().as_bytes());
+        let sealed = hpke::seal(own.sealing(), info.as_bytes(), &[], b"message", &Fixed).unwrap();
+        let open = |info: &[u8]| {
+            let mut opening = keyring.sealing.open(info, &sealed);
+            let mut context = core::task::Context::from_waker(core::task::Waker::noop());
+            match opening.as_mut().poll(&mut context) {
+                core::task::Poll::Ready(opened) => opened,
+                core::task::Poll::Pending => panic!("a key in memory waits for nothing"),
+            }
+        };
+        assert_eq!(open(info.as_bytes()).map(|opened| opened.to_vec()), Ok(b"message".to_vec()));
+        assert_eq!(open(b"another").map(drop), Err(OpenError));
+    }
+}
