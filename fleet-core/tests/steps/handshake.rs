@@ -88,7 +88,7 @@ fn taken(bench: &Bench, record: &ChallengeRecord) -> NeedsAgent {
 }
 
 fn resolve(
-    needs: &NeedsAgent,
+    needs: NeedsAgent,
     found: &Snapshot,
     now: UnixMillis,
 ) -> Result<(Changeset, CompleteResponse), AuthError> {
@@ -231,25 +231,26 @@ fn status_keys_and_time_are_asked_for_again_when_a_session_is_made() {
     let (found, now) = (bench.agent(), bench.now());
     let needs = taken(&bench, &record);
     assert_eq!(needs.query(), Query::AgentByApiKey(api_key(&bench).hash()));
-    let refused = |needs: &NeedsAgent, change: &dyn Fn(&mut Snapshot)| {
+    let refused = |change: &dyn Fn(&mut Snapshot)| {
         let mut found = found.clone();
         change(&mut found);
-        resolve(needs, &found, now).map(drop).unwrap_err()
+        resolve(taken(&bench, &record), &found, now).map(drop).unwrap_err()
     };
     for status in UNCONFIRMED {
-        let error = refused(&needs, &|found| found.agt().status = status);
+        let error = refused(&|found| found.agt().status = status);
         assert_eq!(error, AuthError::Status { status });
     }
     let id = AgentId::new(999).unwrap();
-    assert_eq!(refused(&needs, &|found| found.agt().id = id), AuthError::ApiKey);
-    assert_eq!(refused(&needs, &|found| found.agent = None), AuthError::ApiKey);
+    assert_eq!(refused(&|found| found.agt().id = id), AuthError::ApiKey);
+    assert_eq!(refused(&|found| found.agent = None), AuthError::ApiKey);
     let other = AgentSecretKeys::generate(&SeededRandom::new(3)).unwrap().public().unwrap();
-    assert_eq!(refused(&needs, &|found| found.agt().keys = other), AuthError::Identity);
+    assert_eq!(refused(&|found| found.agt().keys = other), AuthError::Identity);
     let another = ChallengeRecord { command: other_command().public(), ..record.clone() };
-    assert_eq!(refused(&taken(&bench, &another), &|_| {}), AuthError::Challenge);
+    let foreign = resolve(taken(&bench, &another), &found, now).map(drop).unwrap_err();
+    assert_eq!(foreign, AuthError::Challenge);
     let last = record.expires_at.saturating_sub(MILLISECOND);
-    resolve(&needs, &found, last).unwrap();
-    let late = resolve(&needs, &found, record.expires_at).map(drop).unwrap_err();
+    resolve(taken(&bench, &record), &found, last).unwrap();
+    let late = resolve(taken(&bench, &record), &found, record.expires_at).map(drop).unwrap_err();
     assert_eq!(late, AuthError::ChallengeExpired, "the second that storage took counts");
 }
 
@@ -258,7 +259,7 @@ fn a_session_is_written_whole_with_what_is_left_of_its_predecessor() {
     let bench = Bench::confirmed();
     let record = challenge(&bench);
     let (mut found, now) = (bench.agent(), bench.now());
-    let (needs, held) = (taken(&bench, &record), found.agent.clone().unwrap());
+    let held = found.agent.clone().unwrap();
     let ago = |time: Duration| now.saturating_sub(time);
     let ahead = |time: Duration| now.saturating_add(time);
     let made = |number, created_at, expires_at| session(&bench, number, created_at, expires_at);
@@ -290,7 +291,7 @@ fn a_session_is_written_whole_with_what_is_left_of_its_predecessor() {
         ),
     ] {
         found.sessions = sessions;
-        let (change, response) = resolve(&needs, &found, now).unwrap();
+        let (change, response) = resolve(taken(&bench, &record), &found, now).unwrap();
         let expires_at = now.saturating_add(Policy::default().session_ttl);
         let mut expected = Vec::new();
         if let Some((number, expires_at)) = kept {
