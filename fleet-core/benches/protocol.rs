@@ -78,7 +78,7 @@ struct Counting(AtomicU64);
 impl SecureRandom for Counting {
     fn fill(&self, out: &mut [u8]) -> Result<(), RandomError> {
         let number = self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        for (to, from) in out.iter_mut().zip(number.to_le_bytes().into_iter().cycle()) {
+        for (to, from) in out.iter_mut().zip(number.to_be_bytes().into_iter().cycle()) {
             *to = from;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Whole runs of several peers under everything that can go wrong, judged after each event.
 //!
-//! A [`Schedule`] is plain data: a seed and a list of [`Action`]s. [`run`] applies it to a [`Simulation`] (two
+//! A [`Schedule`] is plain data: a seed and a list of [`Action`]s. [`run()`] applies it to a [`Simulation`] (two
 //! organizations on one server, two agents, a network that holds every message as a value, an attacker on it, a clock
 //! for each peer) and tells a [`model::Model`] what was asked for and what was agreed to. After each event every
 //! function of [`invariants`] is asked; at the end the faults stop, and each agent must get online. A schedule that
