@@ -178,14 +178,16 @@ fn client(service: &Service, code: &mut String) {
             Some(2) => "Idempotent",
             _ => "Unknown",
         };
+        // Nothing here calls a stream of answers: a client has no use for it.
+        let is_served_only = method.server_streaming && !method.client_streaming;
+        let served = if is_served_only { "#[cfg(feature = \"server\")]\n" } else { "" };
         writeln!(
             specs,
-            "pub(super) const {spec}: glue::Spec = glue::Spec::server(\"/{path}\", glue::StreamType::{stream})
+            "{served}pub(super) const {spec}: glue::Spec = glue::Spec::server(\"/{path}\", glue::StreamType::{stream})
                 .with_idempotency_level(glue::IdempotencyLevel::{level});"
         )
         .unwrap();
-        if method.server_streaming && !method.client_streaming {
-            // Nothing here calls one.
+        if is_served_only {
             continue;
         }
         functions.push_str(&docs(&method.comments.leading));

@@ -277,6 +277,7 @@ mod spec_health {
             glue::StreamType::Unary,
         )
         .with_idempotency_level(glue::IdempotencyLevel::Unknown);
+    #[cfg(feature = "server")]
     pub(super) const HEALTH_WATCH: glue::Spec = glue::Spec::server(
             "/grpc.health.v1.Health/Watch",
             glue::StreamType::ServerStream,
